@@ -1,0 +1,272 @@
+"""Replica exchange over all ranks: tune in rounds, then sample with everything frozen, ready to stop at any time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpc_ds.infer import ensemble as ensembles
+from hpc_ds.infer.ensemble import Ensemble
+from hpc_ds.infer.model import Model
+from hpc_ds.infer.pieces import LocalPiece, Slab, make_pieces, plan
+from hpc_ds.infer.settings import Settings, tuning_rounds
+from hpc_ds.runtime.deadline import Deadline
+from hpc_ds.runtime.world import World
+
+_SEGMENT_SECONDS = 0.25  # between looks at the clock and at signals
+_POSITIONS_A_ROUND = 256
+_LARGEST_BUFFER = 64 << 20  # bytes of draws kept in memory between checkpoints
+
+
+class Store(Protocol):
+    """Where a run keeps what must outlast it; only rank 0's is called."""
+
+    def save(self, arrays: dict[str, NDArray[Any]], meta: dict[str, Any], slabs: dict[str, Slab]) -> None:
+        """Keep a snapshot, and the draws made since the last one by ensemble key."""
+
+    def load(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
+        """Return the last snapshot and drop draws that are later than it."""
+
+
+class Watcher(Protocol):
+    """Told how far the run is."""
+
+    def update(self, done: int, **fields: Any) -> None:
+        """`done` scans are made."""
+
+
+@dataclass
+class Position:
+    """Where in the schedule the run is."""
+
+    phase: int = 0
+    scans: int = 0
+    """Scans made of that phase."""
+
+
+class Sampler:
+    """Replica exchange of several models in several copies on all ranks of a world.
+
+    Parameters
+    ----------
+    models : list of Model
+        Sampled side by side; each gets `settings.copies` ladders.
+    settings : Settings
+    world : World
+    store : Store or None
+        None: nothing is kept (then a run cannot be continued).
+    deadline : Deadline
+    watcher : Watcher or None
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Model],
+        settings: Settings,
+        world: World,
+        store: Store | None,
+        deadline: Deadline,
+        watcher: Watcher | None = None,
+    ) -> None:
+        self.models = list(models)
+        self.settings = settings
+        self._world = world
+        self._store = store
+        self._deadline = deadline
+        self._watcher = watcher
+        self._rounds = tuning_rounds(settings.tune)
+        self._position = Position()
+        self._ensembles: list[Ensemble] = []  # on rank 0 only, between segments at checkpoints
+        self._slabs: dict[str, list[Slab]] = {}
+        self._costs: list[float] = []
+        self._segment = 1
+        self._last_checkpoint = time.monotonic()
+
+    @property
+    def keys(self) -> list[str]:
+        """Name of each ensemble: model and copy."""
+        return [f"{model.name}/{copy}" for model in self.models for copy in range(self.settings.copies)]
+
+    @property
+    def ensembles(self) -> list[Ensemble]:
+        """The ensembles at the last checkpoint, on rank 0."""
+        return self._ensembles
+
+    def slab(self, key: str) -> Slab:
+        """Return the draws of an ensemble that no store has taken, on rank 0."""
+        return Slab.join(self._slabs[key])
+
+    def run(self) -> bool:
+        """Sample to the end or to the deadline; return whether it is the end (collective, the same on all ranks)."""
+        self._begin()
+        while self._position.phase <= len(self._rounds):
+            if not self._run_phase():
+                return False
+            if self._position.phase == len(self._rounds):
+                return True
+            self._world.root_first(self._next_phase)
+            self._position = self._world.bcast(self._position)
+        return True
+
+    def _begin(self) -> None:
+        """Restore the last snapshot, or begin."""
+        self._position = self._world.root_first(self._restore)
+        self._costs = [model.cost or _guess_cost(model) for model in self.models for _ in range(self.settings.copies)]
+
+    def _restore(self) -> Position:
+        found = self._store.load() if self._store is not None else None
+        copies = self.settings.copies
+        if found is None:
+            self._ensembles = [
+                ensembles.begin(model, m, copy, self.settings)
+                for m, model in enumerate(self.models)
+                for copy in range(copies)
+            ]
+            return Position()
+        arrays, meta = found
+        self._ensembles = []
+        for e, key in enumerate(self.keys):
+            head = f"{e}/"
+            named = {name.removeprefix(head): value for name, value in arrays.items() if name.startswith(head)}
+            assert meta["keys"][e] == key, (meta["keys"], key)
+            self._ensembles.append(Ensemble.from_arrays(e // copies, e % copies, named))
+        return Position(meta["phase"], meta["scans"])
+
+    def _next_phase(self) -> None:
+        """Adapt after a tuning round, or only forget its counts before the frozen rounds; rank 0."""
+        rounds, phase = self._rounds, self._position.phase
+        if phase < len(rounds) - 1:
+            may_resize = phase < max(1, len(rounds) - 3)
+            self._ensembles = [
+                ensembles.adapt(one, self.models[one.model], self.settings, may_resize) for one in self._ensembles
+            ]
+        else:
+            for one in self._ensembles:
+                ensembles.start_measuring(one)
+        self._position = Position(phase + 1, 0)
+
+    def _run_phase(self) -> bool:
+        """Make the scans of the present phase; return False if the deadline cut it."""
+        measuring = self._position.phase == len(self._rounds)
+        scans = self.settings.draws if measuring else self._rounds[self._position.phase]
+        learning = self._position.phase < len(self._rounds) - 1
+        stride = max(1, scans // _POSITIONS_A_ROUND) if learning else 0
+        shared = self._world.bcast(self._ensembles)
+        pieces = make_pieces(
+            plan(shared, self.models, self._costs, self._world.size), shared, self.models, self.settings, self._world
+        )
+        try:
+            finished = self._run_segments(pieces, scans, measuring, stride)
+        finally:
+            for piece in pieces:
+                piece.free()
+        return finished
+
+    def _run_segments(self, pieces: list[LocalPiece], scans: int, measuring: bool, stride: int) -> bool:
+        while self._position.scans < scans:
+            length = self._world.bcast(self._segment_length(scans, stride))
+            started = time.monotonic()
+            _advance(pieces, length, measuring, stride)
+            self._position.scans += length
+            self._segment = _retimed(self._segment, length, time.monotonic() - started)
+            stop = self._deadline.agreed(self._world)
+            if stop or self._world.bcast(self._checkpoint_due(pieces)):
+                self._checkpoint(pieces)
+            if self._watcher is not None:
+                self._watcher.update(self._done(), phase=self._phase_name())
+            if stop:
+                return False
+        self._checkpoint(pieces, force=True)
+        return True
+
+    def _segment_length(self, scans: int, stride: int) -> int:
+        left = scans - self._position.scans
+        length = min(left, self._segment)
+        if stride:
+            length = min(left, max(stride, length // stride * stride))
+        return length
+
+    def _checkpoint_due(self, pieces: list[LocalPiece]) -> bool:
+        full = sum(piece.buffered for piece in pieces) > _LARGEST_BUFFER
+        return full or time.monotonic() - self._last_checkpoint > self.settings.checkpoint_every
+
+    def _checkpoint(self, pieces: list[LocalPiece], force: bool = False) -> None:
+        """Bring everything to rank 0 and keep it there (collective)."""
+        parts = self._world.gather([piece.collect() for piece in pieces])
+        if parts is not None:
+            slabs = self._merge(parts)
+            meta = {"keys": self.keys, "phase": self._position.phase, "scans": self._position.scans}
+            if self._store is None:
+                for key, slab in slabs.items():
+                    self._slabs.setdefault(key, []).append(slab)
+            else:
+                arrays = {
+                    f"{e}/{name}": array for e, one in enumerate(self._ensembles) for name, array in one.arrays().items()
+                }
+                self._store.save(arrays, meta, slabs)
+        self._last_checkpoint = time.monotonic()
+
+    def _merge(self, parts: list[list[Any]]) -> dict[str, Slab]:
+        """Put what the ranks sent into the ensembles, and return the new draws by ensemble."""
+        slabs: dict[str, list[Any]] = {}
+        seconds: dict[int, list[float]] = {}
+        for part in sorted((part for parts_of_rank in parts for part in parts_of_rank), key=lambda p: (p.e, p.start)):
+            part.into(self._ensembles[part.e])
+            slabs.setdefault(self.keys[part.e], []).append(part)
+            if part.seconds > 0:
+                seconds.setdefault(part.e, []).append(part.seconds)
+        for e, values in seconds.items():
+            self._costs[e] = float(np.mean(values))
+        return {key: Slab.assemble(found) for key, found in slabs.items() if len(found[0].energies)}
+
+    def _done(self) -> int:
+        return sum(self._rounds[: self._position.phase]) + self._position.scans
+
+    def _phase_name(self) -> str:
+        phase = self._position.phase
+        if phase == len(self._rounds):
+            return "sampling"
+        return "burn-in" if phase == len(self._rounds) - 1 else f"tuning {phase + 1}"
+
+
+def total_scans(settings: Settings) -> int:
+    """Return all scans of a run, tuning included."""
+    return settings.tune + settings.draws
+
+
+def _advance(pieces: list[LocalPiece], scans: int, measuring: bool, stride: int) -> None:
+    """Make `scans` scans of every piece: whole ensembles one after the other, shared ones in step."""
+    shared = [piece for piece in pieces if piece.is_shared]
+    for piece in pieces:
+        if not piece.is_shared:
+            piece.run(scans, measuring, stride)
+    for piece in shared:
+        piece.open_record(scans)
+    for t in range(scans if shared else 0):
+        for piece in shared:
+            piece.explore(t)
+        for piece in shared:
+            piece.exchange(t)
+        if stride and (t + 1) % stride == 0:
+            for piece in shared:
+                piece.note_position()
+    for piece in shared:
+        piece.close_record(measuring)
+
+
+def _retimed(segment: int, length: int, elapsed: float) -> int:
+    """Scans that should take about `_SEGMENT_SECONDS`, at most doubling."""
+    if elapsed <= 0.0:
+        return 2 * segment
+    return int(max(1, min(2 * segment, math.ceil(length * _SEGMENT_SECONDS / elapsed))))
+
+
+def _guess_cost(model: Model) -> float:
+    points = model.problem.points if model.problem is not None else 100
+    return 1e-9 * points * len(model.free) + 1e-7

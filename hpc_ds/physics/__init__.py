@@ -1,0 +1,1 @@
+"""Forward models as plain functions of arrays: no MPI, no Dask, no files."""

@@ -1,0 +1,180 @@
+"""Read what an infer run left in its folder, without knowing how it was made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpc_ds.runtime.errors import InputError
+
+FORMAT = 1
+"""The version of ``summary.json`` that this reader understands."""
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of the run: its numbers and, where it left a posterior file, the arrays to draw."""
+
+    entry: Mapping[str, Any]
+    """Its item of ``summary["models"]``."""
+    draws: dict[str, np.ndarray] = field(default_factory=dict)
+    """One float64 array (chains, draws) for each scalar, components apart: ``position[1]``, ``noise``."""
+    data: Arrays = field(default_factory=dict)
+    """``x``, ``y`` and, where known, ``sigma``: float64 (points,)."""
+    curves: Arrays = field(default_factory=dict)
+    """The group ``/curves``; empty for models that draw none."""
+    ladder: Arrays = field(default_factory=dict)
+    """The group ``/ladder``."""
+
+    @property
+    def name(self) -> str:
+        """The model's name, e.g. ``K=3``."""
+        return str(self.entry["name"])
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything the report shows."""
+
+    folder: Path
+    summary: Mapping[str, Any]
+    models: tuple[Model, ...]
+    """In the order in which they were asked for."""
+    config: str
+    """The resolved configuration, as the TOML text that lies in the folder."""
+    provenance: Mapping[str, Any]
+    state: str
+    """``running``, ``stopped``, ``done``, ``failed``, or empty where the folder does not say."""
+
+    note: str = ""
+    """Why the state is what it is, in the engine's words."""
+
+    @property
+    def best(self) -> Model:
+        """The most probable model."""
+        name = self.summary.get("best")
+        return next((model for model in self.models if model.name == name), self.models[0])
+
+    @property
+    def data_path(self) -> str:
+        """Where the data came from, as the user wrote it."""
+        return str(self.summary.get("data", {}).get("path") or "data")
+
+    def axis(self, letter: str) -> str:
+        """Return the name that the data give the axis ``x`` or ``y``."""
+        return str(self.summary.get("data", {}).get(f"{letter}_name") or letter)
+
+
+def load(folder: str | Path) -> Run:
+    """Read the run in ``folder``.
+
+    Raises
+    ------
+    InputError
+        If ``folder`` is no run folder, is another engine's, has no results yet, or holds a damaged file.
+    """
+    path = Path(folder)
+    summary = _summary(path)
+    return Run(
+        folder=path,
+        summary=summary,
+        models=tuple(_model(path, entry) for entry in summary["models"]),
+        config=_text(path / "config.toml"),
+        provenance=_json(path / "provenance.json") or {},
+        state=_state(path, "state"),
+        note=_state(path, "note"),
+    )
+
+
+def _summary(path: Path) -> Mapping[str, Any]:
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder; a report is made from the folder given to --out")
+    summary = _json(path / "summary.json")
+    if summary is None:
+        if not any((path / name).exists() for name in ("state.json", "provenance.json", "config.toml")):
+            raise InputError(f"{path}: no run folder (it holds no config.toml, state.json or summary.json)")
+        state = _state(path, "state") or "unknown"
+        raise InputError(f"{path}: no results yet (state: {state}); run the same command again to finish it")
+    if not isinstance(summary, dict) or summary.get("kind") != "infer":
+        kind = summary.get("kind") if isinstance(summary, dict) else None
+        raise InputError(f"{path / 'summary.json'}: kind is {kind!r}; this report is for 'infer' runs")
+    if summary.get("format") != FORMAT:
+        raise InputError(
+            f"{path / 'summary.json'}: format {summary.get('format')!r}; this version reads {FORMAT}"
+        )
+    if not summary.get("models"):
+        raise InputError(
+            f"{path / 'summary.json'}: holds no model; run the same command again to finish the run"
+        )
+    return summary
+
+
+def _model(path: Path, entry: Mapping[str, Any]) -> Model:
+    file = path / "posterior" / f"{entry['name']}.h5"
+    if not file.exists():
+        return Model(entry)
+    groups = _groups(file)
+    constant, observed = groups["constant_data"], groups["observed_data"]
+    data = {**{key: constant[key] for key in ("x", "sigma") if key in constant}, **observed}
+    return Model(
+        entry=entry,
+        draws=_scalars(groups["posterior"]),
+        data={key: np.asarray(value, float) for key, value in data.items() if key in ("x", "y", "sigma")},
+        curves=groups["curves"],
+        ladder=groups["ladder"],
+    )
+
+
+def _scalars(posterior: Arrays) -> dict[str, np.ndarray]:
+    draws: dict[str, np.ndarray] = {}
+    for name, array in posterior.items():
+        values = np.asarray(array)
+        if values.ndim < 2 or not np.issubdtype(values.dtype, np.number):
+            continue
+        flat = values.reshape(*values.shape[:2], -1)
+        parts = [name] if values.ndim == 2 else [f"{name}[{index + 1}]" for index in range(flat.shape[2])]
+        draws.update({part: flat[:, :, index].astype(float) for index, part in enumerate(parts)})
+    return draws
+
+
+def _groups(file: Path) -> dict[str, Arrays]:
+    # Imported here: h5py may be built on MPI, which a mere import of the report must not start.
+    from hpc_ds.store.netcdf import list_groups, read_group
+
+    wanted = ("posterior", "constant_data", "observed_data", "curves", "ladder")
+    try:
+        present = list_groups(file)
+        return {name: read_group(file, name) if name in present else {} for name in wanted}
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read as HDF5 ({error}); run the same command again") from error
+
+
+def _state(path: Path, key: str) -> str:
+    state = _json(path / "state.json")
+    return str(state.get(key) or "") if isinstance(state, dict) else ""
+
+
+def _json(file: Path) -> Any:
+    text = _text(file)
+    if not text:
+        return None
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{file}: line {error.lineno} is no valid JSON ({error.msg})") from error
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: cannot be read ({error})") from error

@@ -1,0 +1,227 @@
+"""The numbers of a run as tables, for the page and for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from hpc_ds.report import wording
+from hpc_ds.report.wording import Entry
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table as RichTable
+
+MAX_R_HAT = 1.01
+"""Above this the chains disagree (Vehtari et al. 2021, Bayesian Analysis 16, 667, section 4)."""
+
+MIN_ESS = 400
+"""Below this R-hat and the quantiles are themselves uncertain (same source)."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry of a table."""
+
+    text: str
+    warn: bool = False
+    """Whether the reader should look twice."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table before anyone decided how it looks: the first column names the row."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    prose: frozenset[int] = frozenset({0})
+    """Columns of words; the others are numbers."""
+
+
+def terminal(summary: Mapping[str, Any]) -> Group:
+    """Return what the terminal shows of ``summary``: the verdict, the models, the best model's parameters.
+
+    Returns
+    -------
+    rich.console.Group
+        To be printed with ``rich.print`` or ``Console.print``.
+    """
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.text import Text
+
+    said = wording.verdict(summary)
+    best = best_entry(summary)
+    parts: list[Any] = [Text(said.headline, style="bold"), _rich(models(summary))]
+    if best.get("parameters"):
+        parts.append(_rich(parameters(best)))
+    parts += [Padding(Text(f"! {note}", style="yellow"), (0, 0)) for note in said.notes]
+    return Group(*parts)
+
+
+def best_entry(summary: Mapping[str, Any]) -> Entry:
+    """Return the item of ``summary["models"]`` that is named best, the most probable one by default."""
+    named = [entry for entry in summary["models"] if entry["name"] == summary.get("best")]
+    return named[0] if named else wording.ranking(summary["models"])[0]
+
+
+def models(summary: Mapping[str, Any]) -> Table:
+    """Tabulate name, log evidence, its error, probability and verdict of every model."""
+    rows = [
+        (
+            Cell(entry["name"]),
+            Cell(_evidence(entry)),
+            Cell(wording.percent(_weighed(entry, summary))),
+            _judged(entry),
+        )
+        for entry in summary["models"]
+    ]
+    return Table(
+        "Models", ("model", "log evidence", "probability", "verdict"), tuple(rows), frozenset({0, 3})
+    )
+
+
+def evidence(summary: Mapping[str, Any]) -> Table:
+    """Tabulate log evidence, error, free energy, probability and verdict of every model."""
+    rows = []
+    for entry in summary["models"]:
+        error = entry.get("log_evidence_error")
+        numbers = [
+            wording.quantity(entry.get("log_evidence"), error),
+            wording.quantity(error, error),
+            wording.quantity(entry.get("free_energy"), error),
+            wording.percent(_weighed(entry, summary)),
+        ]
+        rows.append((Cell(entry["name"]), *map(Cell, numbers), _judged(entry)))
+    header = ("model", "log evidence", "error", "free energy", "probability", "verdict")
+    return Table("Evidence (natural logarithms)", header, tuple(rows), frozenset({0, 5}))
+
+
+def parameters(entry: Entry) -> Table:
+    """Tabulate the posterior of one model: mean, sd, quantiles, effective draws, R-hat of each parameter."""
+    header = ("parameter", "mean", "sd", "2.5 %", "50 %", "97.5 %", "ess", "R-hat")
+    known = {**entry.get("parameters", {}), **entry.get("derived", {})}
+    rows = [_parameter(name, values) for name, values in known.items()]
+    return Table(f"Parameters of {entry['name']}", header, tuple(rows))
+
+
+def estimators(summary: Mapping[str, Any]) -> Table:
+    """Tabulate the same log evidence as several estimators find it; they agree where sampling was enough."""
+    columns = {
+        "mbar": "MBAR",
+        "stepping_stone_forward": "stepping stone, forward",
+        "stepping_stone_backward": "stepping stone, backward",
+        "thermodynamic_integration": "thermodynamic integration",
+    }
+    rows = []
+    for entry in summary["models"]:
+        values, error = entry.get("evidence", {}), entry.get("log_evidence_error")
+        rows.append(
+            (Cell(entry["name"]), *(Cell(wording.quantity(values.get(key), error)) for key in columns))
+        )
+    return Table("Log evidence by four estimators", ("model", *columns.values()), tuple(rows))
+
+
+def diagnostics(summary: Mapping[str, Any]) -> Table:
+    """Tabulate how each model was sampled: a row for each figure, a column for each model."""
+    whole = {
+        "replicas": "replicas",
+        "copies": "copies",
+        "tuning_scans": "tuning scans",
+        "scans": "measured scans",
+    }
+    rates = {"barrier": "barrier Λ", "min_swap_rate": "lowest swap rate", "mean_swap_rate": "mean swap rate"}
+    known = [entry.get("diagnostics", {}) for entry in summary["models"]]
+    told = {
+        **{text: [wording.count(item.get(key)) for item in known] for key, text in whole.items()},
+        **{text: [wording.fraction(item.get(key)) for item in known] for key, text in rates.items()},
+        "round trips": [wording.count(item.get("round_trips")) for item in known],
+        "round trips of theory / %": [wording.fraction(_hundredfold(efficiency(item)), 0) for item in known],
+        "CPU time / s": [wording.quantity(item.get("cpu_seconds")) for item in known],
+    }
+    rows = tuple((Cell(name), *map(Cell, cells)) for name, cells in told.items())
+    return Table("How each model was sampled", ("", *(entry["name"] for entry in summary["models"])), rows)
+
+
+def efficiency(diagnostics: Mapping[str, Any]) -> float | None:
+    """Return the round trips as a share of what theory allows, 1/(2 + 2 Λ) a scan; None where unknown."""
+    rate = wording.finite(diagnostics.get("round_trip_rate"))
+    theory = wording.finite(diagnostics.get("round_trip_rate_theory"))
+    return None if rate is None or not theory else rate / theory
+
+
+def html(table: Table) -> str:
+    """Write ``table`` as HTML that scrolls inside its own box where the window is narrow."""
+    head = "".join(
+        f'<th scope="col"{_align(index, table.prose)}>{escape(text)}</th>'
+        for index, text in enumerate(table.header)
+    )
+    body = "".join(_row(row, table.prose) for row in table.rows)
+    caption = escape(table.caption, quote=True)
+    return (
+        f'<div class="table" role="region" tabindex="0" aria-label="{caption}"><table>'
+        f"<caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _row(row: Sequence[Cell], prose: Iterable[int]) -> str:
+    first = f'<th scope="row">{escape(row[0].text)}</th>'
+    rest = (
+        f"<td{_align(index, prose, cell.warn)}>{escape(cell.text)}</td>"
+        for index, cell in enumerate(row)
+        if index
+    )
+    return f"<tr>{first}{''.join(rest)}</tr>"
+
+
+def _align(index: int, prose: Iterable[int], warn: bool = False) -> str:
+    names = [*(["words"] if index in prose else []), *(["warn"] if warn else [])]
+    return f' class="{" ".join(names)}"' if names else ""
+
+
+def _rich(table: Table) -> RichTable:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    drawn = RichTable(title=table.caption, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    for index, text in enumerate(table.header):
+        words = index in table.prose
+        drawn.add_column(text, justify="left" if words else "right", no_wrap=not words, overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*(Text(cell.text, style="yellow" if cell.warn else "") for cell in row))
+    return drawn
+
+
+def _parameter(name: str, values: Mapping[str, Any]) -> tuple[Cell, ...]:
+    spread = values.get("sd")
+    moments = [
+        Cell(wording.quantity(values.get(key), spread)) for key in ("mean", "sd", "2.5%", "50%", "97.5%")
+    ]
+    ess, r_hat = wording.finite(values.get("ess")), wording.finite(values.get("r_hat"))
+    return (
+        Cell(name),
+        *moments,
+        Cell(wording.count(ess), warn=ess is not None and ess < MIN_ESS),
+        Cell(wording.fraction(r_hat, 3), warn=r_hat is not None and r_hat > MAX_R_HAT),
+    )
+
+
+def _hundredfold(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def _evidence(entry: Entry) -> str:
+    return wording.with_error(entry.get("log_evidence"), entry.get("log_evidence_error"))
+
+
+def _weighed(entry: Entry, summary: Mapping[str, Any]) -> float | None:
+    """Return the model's probability, or None where it had no rival: then the number says nothing."""
+    return wording.finite(entry.get("probability")) if len(summary["models"]) > 1 else None
+
+
+def _judged(entry: Entry) -> Cell:
+    return Cell(wording.advice(entry), warn=not wording.trusted(entry))

@@ -1,0 +1,176 @@
+"""The entry points: what set-up decides on different machines, and how commands are put on ranks."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LAUNCH = Path(__file__).resolve().parents[2] / "launch"
+SCRIPTS = sorted(LAUNCH.glob("*.sh"))
+TOOLS = """as awk bash cat cut dirname env gcc grep head id ld ldd lscpu mkdir mktemp nproc printf readlink rm
+    sed sort stat tail tr uname"""
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """Return a machine of our making: one folder of commands is the whole PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in TOOLS.split():
+        found = shutil.which(name)
+        if found:
+            (folder / name).symlink_to(found)
+    (folder / "python3").symlink_to(sys._base_executable)
+    return Machine(folder)
+
+
+class Machine:
+    def __init__(self, folder):
+        self.folder = folder
+
+    def add(self, name, script):
+        path = self.folder / name
+        path.unlink(missing_ok=True)
+        path.write_text(f"#!/bin/bash\n{script}\n")
+        path.chmod(0o755)
+
+    def run(self, script, *arguments, **variables):
+        environment = {"PATH": str(self.folder), "HOME": os.environ.get("HOME", "/"), **variables}
+        return subprocess.run(
+            [LAUNCH / script, *arguments], env=environment, capture_output=True, text=True, timeout=60
+        )
+
+    def plan(self, *arguments, **variables):
+        outcome = self.run("setup.sh", "--plan", *arguments, **variables)
+        assert outcome.returncode == 0, outcome.stderr
+        lines = [line.split(": ", 1) for line in outcome.stdout.splitlines() if not line.startswith("setup:")]
+        return dict(lines)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_script_is_executable_and_parses(script):
+    assert os.access(script, os.X_OK)
+    subprocess.run(["bash", "-n", script], check=True)
+
+
+def test_setup_goes_on_serially_without_mpi_and_without_the_right_to_install_it(machine):
+    machine.add("id", "echo 1000")
+    machine.add("apt-get", "exit 1")
+    plan = machine.plan()
+    assert plan["apt"] == "nothing"
+    assert plan["mpi"] == "none: no mpicc on the PATH; serial"
+    assert plan["h5py"] == "serial wheel"
+
+
+def test_setup_takes_open_mpi_and_its_hdf5_from_debian_as_root(machine):
+    machine.add("id", "echo 0")
+    machine.add("apt-get", "exit 1")
+    machine.add("dpkg", "exit 1")
+    plan = machine.plan()
+    assert {"openmpi-bin", "libopenmpi-dev", "libhdf5-openmpi-dev"} <= set(plan["apt"].split())
+    assert plan["mpi"] == "Open MPI from apt"
+    assert plan["h5py"] == "parallel, built on the HDF5 from apt"
+
+
+def test_setup_asks_for_chromium_for_the_tests_only(machine):
+    machine.add("id", "echo 0")
+    machine.add("apt-get", "exit 1")
+    machine.add("dpkg", "exit 1")
+    assert "chromium" not in machine.plan()["apt"]
+    assert {"chromium", "chromium-driver"} <= set(machine.plan("--dev")["apt"].split())
+
+
+def test_setup_takes_a_loaded_mpicc_as_it_is_even_as_root_on_debian(machine):
+    if not shutil.which("mpicc"):
+        pytest.skip("needs an mpicc to load")
+    machine.add("id", "echo 0")
+    machine.add("apt-get", "exit 1")
+    machine.add("dpkg", "exit 1")
+    machine.add("mpicc", f'exec {shutil.which("mpicc")} "$@"')
+    plan = machine.plan()
+    assert "mpi" not in plan["apt"]
+    assert plan["mpi"].endswith(f"({machine.folder}/mpicc)")
+
+
+def test_setup_says_that_a_broken_mpicc_is_no_mpi(machine):
+    machine.add("mpicc", "echo 'licence expired' >&2; exit 1")
+    outcome = machine.run("setup.sh", "--plan")
+    assert "does not compile (licence expired)" in outcome.stdout
+    assert "mpi: none" in outcome.stdout
+
+
+def test_setup_refuses_an_old_python_in_one_line(machine):
+    machine.add("python3.9", "exit 1")
+    outcome = machine.run("setup.sh", "--plan", HPC_DS_PYTHON="python3.9")
+    assert outcome.returncode != 0
+    assert outcome.stderr == "setup: HPC_DS_PYTHON=python3.9 is no Python 3.11 or newer\n"
+
+
+def test_setup_keeps_the_torch_of_a_site(machine):
+    itself, torch = '*sys.executable*) echo "$0"', "*importlib.metadata*) echo 2.5.1+rocm6"
+    machine.add("python3", f'case "$*" in {itself} ;; {torch} ;; *) exec {sys._base_executable} "$@" ;; esac')
+    assert machine.plan()["torch"].startswith("2.5.1+rocm6 of ")
+
+
+def test_setup_takes_torch_from_the_index_that_is_named(machine):
+    plan = machine.plan(HPC_DS_TORCH_INDEX="https://example.org/cpu")
+    assert plan["torch"].endswith("from https://example.org/cpu")
+
+
+def test_plan_changes_nothing(machine, tmp_path):
+    machine.plan(HPC_DS_VENV=str(tmp_path / "environment"))
+    assert not (tmp_path / "environment").exists()
+
+
+def test_unknown_argument_of_setup_is_refused(machine):
+    outcome = machine.run("setup.sh", "--fast")
+    assert outcome.returncode == 2
+    assert "unknown argument --fast" in outcome.stderr
+
+
+def test_mpi_runs_plainly_on_one_rank_and_says_so(machine):
+    machine.add("mpiexec", "exit 1")
+    outcome = machine.run("mpi.sh", "-n", "1", "printf", "ran", HPC_DS_VENV="/nowhere")
+    assert outcome.stdout == "ran"
+    assert outcome.stderr == "mpi: one rank: running without mpiexec\n"
+
+
+def test_mpi_runs_on_one_rank_where_there_is_no_mpi_and_says_so(machine):
+    outcome = machine.run("mpi.sh", "-n", "4", "printf", "ran", HPC_DS_VENV="/nowhere")
+    assert outcome.stdout == "ran"
+    assert outcome.stderr == "mpi: there is no MPI here: running on one rank instead of 4\n"
+
+
+@pytest.mark.parametrize("ranks, expected", [(2, False), (3, True)])
+def test_open_mpi_oversubscribes_only_when_there_are_more_ranks_than_cores(machine, ranks, expected):
+    machine.add("nproc", "echo 2")
+    machine.add("lscpu", "printf '0,0,0\\n1,1,0\\n'")
+    machine.add("mpiexec", 'if [ "$1" = --version ]; then echo "mpiexec (OpenRTE) 4.1.4"; else echo "$@"; fi')
+    outcome = machine.run("mpi.sh", "-n", str(ranks), "true", HPC_DS_VENV="/nowhere")
+    assert ("--oversubscribe" in outcome.stdout) is expected
+    assert outcome.stdout.endswith(f"-n {ranks} true\n")
+
+
+def test_mpich_gives_way_only_when_there_are_more_ranks_than_cores(machine):
+    machine.add("nproc", "echo 2")
+    machine.add("lscpu", "printf '0,0,0\\n1,1,0\\n'")
+    run = 'echo "${MPIR_CVAR_ENABLE_HEAVY_YIELD:-0}" "$@"'
+    machine.add("mpiexec", f'if [ "$1" = --version ]; then echo HYDRA; else {run}; fi')
+    assert machine.run("mpi.sh", "-n", "2", "true", HPC_DS_VENV="/nowhere").stdout == "0 -n 2 true\n"
+    assert machine.run("mpi.sh", "-n", "3", "true", HPC_DS_VENV="/nowhere").stdout == "1 -n 3 true\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["-n"], ["-n", "zero", "true"], ["-n", "0", "true"], ["-n", "2"]])
+def test_mpi_explains_itself_when_called_wrongly(machine, arguments):
+    outcome = machine.run("mpi.sh", *arguments, HPC_DS_VENV="/nowhere")
+    assert outcome.returncode == 2
+    assert "usage: launch/mpi.sh -n N command" in outcome.stderr
+
+
+def test_ranks_get_one_thread_each_unless_told_otherwise(machine):
+    command = ["-n", "1", "bash", "-c", "echo $OMP_NUM_THREADS $NUMBA_NUM_THREADS"]
+    assert machine.run("mpi.sh", *command, HPC_DS_VENV="/nowhere").stdout == "1 1\n"
+    assert machine.run("mpi.sh", *command, HPC_DS_VENV="/nowhere", OMP_NUM_THREADS="3").stdout == "3 1\n"
