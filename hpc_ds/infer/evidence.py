@@ -31,6 +31,9 @@ class Evidence:
     log_evidence_at: tuple[float, ...]
     """log Z at every inverse temperature of the ladder, by the same ratio."""
 
+    mean_log_likelihood: tuple[float, ...]
+    """Mean log-likelihood at every inverse temperature."""
+
     @property
     def free_energy(self) -> float:
         """Bayesian free energy F = -log Z."""
@@ -74,6 +77,7 @@ def estimate(beta: NDArray[np.float64], energies: Energies) -> Evidence:
         stepping_stone_backward=float(backward[-1]),
         thermodynamic_integration=thermodynamic_integration(beta, energies),
         log_evidence_at=tuple(float(value) for value in log_z),
+        mean_log_likelihood=tuple(float(value) for value in energies.mean(axis=0)),
     )
 
 

@@ -33,6 +33,9 @@ class Store(Protocol):
     def load(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
         """Return the last snapshot and drop draws that are later than it."""
 
+    def slabs(self, keys: Sequence[str], scans: int) -> dict[str, Slab]:
+        """Return all draws by ensemble key."""
+
 
 class Watcher(Protocol):
     """Told how far the run is."""
@@ -59,8 +62,8 @@ class Sampler:
         Sampled side by side; each gets `settings.copies` ladders.
     settings : Settings
     world : World
-    store : Store or None
-        None: nothing is kept (then a run cannot be continued).
+    store : Store
+        Takes draws and snapshots; only rank 0's is called.
     deadline : Deadline
     watcher : Watcher or None
     """
@@ -70,7 +73,7 @@ class Sampler:
         models: Sequence[Model],
         settings: Settings,
         world: World,
-        store: Store | None,
+        store: Store,
         deadline: Deadline,
         watcher: Watcher | None = None,
     ) -> None:
@@ -83,7 +86,6 @@ class Sampler:
         self._rounds = tuning_rounds(settings.tune)
         self._position = Position()
         self._ensembles: list[Ensemble] = []  # on rank 0 only, between segments at checkpoints
-        self._slabs: dict[str, list[Slab]] = {}
         self._costs: list[float] = []
         self._segment = 1
         self._last_checkpoint = time.monotonic()
@@ -97,10 +99,6 @@ class Sampler:
     def ensembles(self) -> list[Ensemble]:
         """The ensembles at the last checkpoint, on rank 0."""
         return self._ensembles
-
-    def slab(self, key: str) -> Slab:
-        """Return the draws of an ensemble that no store has taken, on rank 0."""
-        return Slab.join(self._slabs[key])
 
     def run(self) -> bool:
         """Sample to the end or to the deadline; return whether it is the end (collective, the same on all ranks)."""
@@ -120,7 +118,7 @@ class Sampler:
         self._costs = [model.cost or _guess_cost(model) for model in self.models for _ in range(self.settings.copies)]
 
     def _restore(self) -> Position:
-        found = self._store.load() if self._store is not None else None
+        found = self._store.load()
         copies = self.settings.copies
         if found is None:
             self._ensembles = [
@@ -158,9 +156,8 @@ class Sampler:
         learning = self._position.phase < len(self._rounds) - 1
         stride = max(1, scans // _POSITIONS_A_ROUND) if learning else 0
         shared = self._world.bcast(self._ensembles)
-        pieces = make_pieces(
-            plan(shared, self.models, self._costs, self._world.size), shared, self.models, self.settings, self._world
-        )
+        places = self._world.root_first(plan, shared, self.models, self._costs, self._world.size)
+        pieces = make_pieces(places, shared, self.models, self.settings, self._world)
         try:
             finished = self._run_segments(pieces, scans, measuring, stride)
         finally:
@@ -182,7 +179,7 @@ class Sampler:
                 self._watcher.update(self._done(), phase=self._phase_name())
             if stop:
                 return False
-        self._checkpoint(pieces, force=True)
+        self._checkpoint(pieces)
         return True
 
     def _segment_length(self, scans: int, stride: int) -> int:
@@ -196,21 +193,21 @@ class Sampler:
         full = sum(piece.buffered for piece in pieces) > _LARGEST_BUFFER
         return full or time.monotonic() - self._last_checkpoint > self.settings.checkpoint_every
 
-    def _checkpoint(self, pieces: list[LocalPiece], force: bool = False) -> None:
+    def _checkpoint(self, pieces: list[LocalPiece]) -> None:
         """Bring everything to rank 0 and keep it there (collective)."""
         parts = self._world.gather([piece.collect() for piece in pieces])
         if parts is not None:
             slabs = self._merge(parts)
-            meta = {"keys": self.keys, "phase": self._position.phase, "scans": self._position.scans}
-            if self._store is None:
-                for key, slab in slabs.items():
-                    self._slabs.setdefault(key, []).append(slab)
-            else:
-                arrays = {
-                    f"{e}/{name}": array for e, one in enumerate(self._ensembles) for name, array in one.arrays().items()
-                }
-                self._store.save(arrays, meta, slabs)
+            self._store.save(self._arrays(), self._meta(), slabs)
         self._last_checkpoint = time.monotonic()
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {f"{e}/{name}": array for e, one in enumerate(self._ensembles) for name, array in one.arrays().items()}
+
+    def _meta(self) -> dict[str, Any]:
+        phase, scans = self._position.phase, self._position.scans
+        counted = scans if phase == len(self._rounds) else 0
+        return {"keys": self.keys, "phase": phase, "scans": scans, "counted": counted}
 
     def _merge(self, parts: list[list[Any]]) -> dict[str, Slab]:
         """Put what the ranks sent into the ensembles, and return the new draws by ensemble."""

@@ -264,14 +264,15 @@ def trial_statistic(problem, state, r, c, theta, low, high):
 @compiled
 def whole_statistic(problem, residual, theta):
     """Statistic of a residual, from all points."""
-    if problem.likelihood == POISSON:
-        return vector.poisson_log_likelihood(problem.y, residual, problem.weight)
+    x, y, weight, points = problem.x, problem.y, problem.weight, problem.points
     j = problem.shirley
+    if problem.likelihood == POISSON:
+        if j < 0:
+            return vector.poisson_log_likelihood(y, residual, weight)
+        return vector.shirley_poisson_log_likelihood(x, y, residual, theta[j], theta[j + 1], points)
     if j < 0:
-        return vector.chi_square(residual, problem.weight)
-    return vector.shirley_chi_square(
-        problem.x, problem.y, residual, problem.weight, theta[j], theta[j + 1], problem.points
-    )
+        return vector.chi_square(residual, weight)
+    return vector.shirley_chi_square(x, y, residual, weight, theta[j], theta[j + 1], points)
 
 
 @compiled

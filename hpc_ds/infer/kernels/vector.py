@@ -182,29 +182,52 @@ def poisson_log_likelihood(counts, residual, weight):
     lowest = np.inf
     for i in range(residual.size):
         f = counts[i] - residual[i]
-        lowest = min(lowest, f + (1.0 - weight[i]) * 1e300)  # padding has weight 0 and does not count
+        lowest = min(lowest, f if weight[i] > 0.0 else 1.0)  # padding has weight 0 and does not count
         total += weight[i] * (counts[i] * log_positive(max(f, 1e-300)) - f)
     if lowest > 0.0:
         return total
     return -np.inf
 
 
-@njit(cache=True, fastmath=SUMS, _nrt=False)
+@compiled
+def shirley_area(x, y, residual, points):
+    """Twice the integral of the peaks, y - residual, by the trapezoid rule."""
+    total = 0.0
+    for i in range(1, points):
+        total += (x[i] - x[i - 1]) * (y[i] - residual[i] + y[i - 1] - residual[i - 1])
+    return total
+
+
+@compiled
 def shirley_chi_square(x, y, residual, weight, low, step, points):
     """sum(weight r^2) of the residual less a Shirley background that rises with x from low to low + step.
 
-    The background at x is low + step (integral of the peaks up to x) / (their whole integral), by the
-    trapezoid rule; the peaks are y - residual.
+    The background at x is low + step (integral of the peaks up to x) / (their whole integral); low everywhere if
+    the whole is not positive.
     """
-    whole = 0.0
-    for i in range(1, points):
-        whole += (x[i] - x[i - 1]) * (y[i] - residual[i] + y[i - 1] - residual[i - 1])
-    if not whole > 0.0:
-        return np.inf
+    whole = shirley_area(x, y, residual, points)
+    slope = step / whole if whole > 0.0 else 0.0
     part = 0.0
     total = weight[0] * (residual[0] - low) ** 2
     for i in range(1, points):
         part += (x[i] - x[i - 1]) * (y[i] - residual[i] + y[i - 1] - residual[i - 1])
-        r = residual[i] - low - step * (part / whole)
+        r = residual[i] - low - slope * part
         total += weight[i] * r * r
+    return total
+
+
+@compiled
+def shirley_poisson_log_likelihood(x, y, residual, low, step, points):
+    """As `poisson_log_likelihood`, on a Shirley background as in `shirley_chi_square`."""
+    whole = shirley_area(x, y, residual, points)
+    slope = step / whole if whole > 0.0 else 0.0
+    part = 0.0
+    total = 0.0
+    for i in range(points):
+        if i > 0:
+            part += (x[i] - x[i - 1]) * (y[i] - residual[i] + y[i - 1] - residual[i - 1])
+        f = y[i] - residual[i] + low + slope * part
+        if not f > 0.0:
+            return -np.inf
+        total += y[i] * log_positive(max(f, 1e-300)) - f
     return total

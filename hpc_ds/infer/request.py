@@ -1,0 +1,179 @@
+"""From what a user asks for, by flags or a TOML file, to models: everything is checked before work starts."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hpc_ds.infer.model import Model, load_models
+from hpc_ds.infer.models import BUILT_IN
+from hpc_ds.infer.priors import Prior, parse
+from hpc_ds.runtime.errors import InputError
+
+SPECTRUM_KEYS = ("peaks", "shape", "background", "noise", "priors", "prior")
+LINEAR_KEYS = ("terms", "noise", "prior")
+
+
+@dataclass(frozen=True)
+class Request:
+    """Models to sample, and what the run folder must know of where they come from."""
+
+    models: list[Model]
+    config: dict[str, Any]
+    """What makes a run another one: model, options, a hash of the data."""
+    extra: dict[str, Any]
+    """Entries for the summary."""
+    warnings: list[str] = field(default_factory=list)
+
+
+def build_request(model: str, data: str | None, options: Mapping[str, Any]) -> Request:
+    """Return the models that `model` and `options` describe.
+
+    Parameters
+    ----------
+    model : str
+        A built-in name or ``path/to/file.py:name``.
+    data : str or None
+        File of measurements; a model of the user's own may do without.
+    options : mapping
+        What was set, by flag or file: `SPECTRUM_KEYS` for ``spectrum``, `LINEAR_KEYS` for ``linear``, nothing for the
+        user's own.
+
+    Raises
+    ------
+    InputError
+        One line naming what is wrong.
+    """
+    given = {key: value for key, value in options.items() if value is not None and value != [] and value != {}}
+    if model not in BUILT_IN:
+        return _own(model, data, given)
+    if data is None:
+        raise InputError(f"hpc-ds infer {model}: a data file is needed")
+    return _spectrum(data, given) if model == "spectrum" else _linear(data, given)
+
+
+def read_config(path: str, known: Sequence[str]) -> dict[str, Any]:
+    """Read a TOML file of options, named as the flags without ``--``.
+
+    Raises
+    ------
+    InputError
+        The file is missing or no TOML, or has a key that is no option.
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text())
+    except OSError as error:
+        raise InputError(f"--config {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"--config {path}: no TOML: {error}") from None
+    renamed = {key.replace("-", "_"): value for key, value in values.items()}
+    for key in renamed:
+        if key not in known:
+            raise InputError(f"--config {path}: '{key}' is no option; there are {', '.join(sorted(known))}")
+    return renamed
+
+
+def parse_overrides(values: Sequence[str] | Mapping[str, str]) -> dict[str, Prior]:
+    """Read ``name=prior`` texts, or a table of them, as priors by parameter."""
+    pairs: dict[str, str] = {}
+    if isinstance(values, Mapping):
+        pairs.update(values)
+    else:
+        for text in values:
+            name, equals, prior = str(text).partition("=")
+            if not equals:
+                raise InputError(f"--prior '{text}': write name=prior, such as 'position=normal(1.5, 0.447)'")
+            pairs[name.strip()] = prior.strip()
+    return {name: parse(str(prior)) for name, prior in pairs.items()}
+
+
+def parse_noise(value: Any) -> str | float:
+    """Read a noise option: a number as float, a word as it is."""
+    try:
+        return float(value)
+    except ValueError:
+        return str(value).strip().lower()
+
+
+def _only(given: Mapping[str, Any], known: Sequence[str], model: str) -> None:
+    for key in given:
+        if key not in known:
+            listed = ", ".join("--" + name.replace("_", "-") for name in known) or "none"
+            raise InputError(f"--{key.replace('_', '-')}: no option of model {model}; it has {listed}")
+
+
+def _spectrum(data: str, given: Mapping[str, Any]) -> Request:
+    _only(given, SPECTRUM_KEYS, "spectrum")
+    from hpc_ds.infer.models import spectrum
+    from hpc_ds.store.table import read_xy
+
+    options = spectrum.SpectrumOptions(
+        peaks=spectrum.parse_peaks(given.get("peaks", "1:6")),
+        shape=str(given.get("shape", "gaussian")).lower().replace("_", "-"),
+        background=str(given.get("background", "none")).lower(),
+        noise=parse_noise(given.get("noise", "auto")),
+        priors=str(given.get("priors", "scaled")).lower(),
+        overrides=parse_overrides(given.get("prior", {})),
+    )
+    table = read_xy(data)
+    models = spectrum.spectrum_models(table, options)
+    config = {
+        "model": "spectrum",
+        "peaks": list(options.peaks),
+        "shape": options.shape,
+        "background": options.background,
+        "noise": options.noise,
+        "priors": options.priors,
+        "prior": {name: str(prior) for name, prior in options.overrides.items()},
+        "data": {"path": data, "sha256": _hash(table.x, table.y, table.sigma)},
+    }
+    extra = {
+        "model": "spectrum",
+        "data": {"path": data, "n": int(table.x.size), "x_name": table.x_name, "y_name": table.y_name},
+    }
+    return Request(models, config, extra, spectrum.warnings_for(table, models))
+
+
+def _linear(data: str, given: Mapping[str, Any]) -> Request:
+    _only(given, LINEAR_KEYS, "linear")
+    from hpc_ds.infer.models import linear
+    from hpc_ds.store.table import read_columns
+
+    names, columns = read_columns(data)
+    request = linear.read_request(names, columns, given)
+    config = {"model": "linear", **request.config, "data": {"path": data, "sha256": _hash(columns)}}
+    extra = {"model": "linear", "data": {"path": data, "n": int(columns.shape[1]), "columns": list(names)}}
+    return Request(request.models, config, extra | request.extra, request.warnings)
+
+
+def _own(model: str, data: str | None, given: Mapping[str, Any]) -> Request:
+    if ":" not in model:
+        known = ", ".join(BUILT_IN)
+        raise InputError(f"model '{model}': unknown; known are {known}, or give path/to/file.py:name")
+    _only(given, (), model)
+    columns = None
+    described: dict[str, Any] = {}
+    if data is not None:
+        from hpc_ds.store.table import read_columns
+
+        names, columns = read_columns(data)
+        described = {"path": data, "n": int(columns.shape[1]), "columns": list(names)}
+    models = load_models(model, columns)
+    config = {
+        "model": model,
+        "source": hashlib.sha256(Path(model.rpartition(":")[0]).read_bytes()).hexdigest(),
+        "data": {"path": data, "sha256": _hash(columns)},
+    }
+    return Request(models, config, {"model": model, "data": described})
+
+
+def _hash(*arrays: Any) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        if array is not None:
+            digest.update(array.tobytes())
+    return digest.hexdigest()

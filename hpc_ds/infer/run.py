@@ -1,0 +1,122 @@
+"""Sample models and answer: the one function behind `hpc-ds infer` and behind studies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hpc_ds.infer.archive import Archive, Memory
+from hpc_ds.infer.model import Model, check_names
+from hpc_ds.infer.results import Results, finish, write_posterior
+from hpc_ds.infer.sampler import Sampler, Store, total_scans
+from hpc_ds.infer.settings import Settings, make_settings
+from hpc_ds.runtime.atomic import write_json
+from hpc_ds.runtime.deadline import Deadline
+from hpc_ds.runtime.folder import RunFolder
+from hpc_ds.runtime.progress import Progress
+from hpc_ds.runtime.world import World, get_world
+
+SUMMARY = "summary.json"
+
+
+def sample(
+    models: Model | Sequence[Model],
+    *,
+    settings: Settings | None = None,
+    folder: RunFolder | None = None,
+    world: World | None = None,
+    deadline: Deadline | None = None,
+    extra: Mapping[str, Any] | None = None,
+    warn: Callable[[str], None] | None = None,
+    **options: Any,
+) -> Results | None:
+    """Sample the posteriors of all models by replica exchange and weigh the models against each other.
+
+    Parameters
+    ----------
+    models : Model or list of Model
+        Hypotheses about the same data.
+    settings : Settings, optional
+        By default made from `options`: ``sample(model, draws=20_000, seed=3)``.
+    folder : RunFolder, optional
+        Keeps snapshots and draws there, continues what it finds, and writes ``posterior/`` and ``summary.json``. Without
+        one everything stays in memory.
+    world : World, optional
+        The ranks that share the work; all ranks of the job by default.
+    deadline : Deadline, optional
+        When to stop in good order.
+    extra : mapping, optional
+        More entries for the summary, such as the data's path.
+    warn : callable, optional
+        Told of damaged snapshots.
+
+    Returns
+    -------
+    Results or None
+        On rank 0, when all draws are made. None on other ranks, and when the deadline came first: ``folder.state`` then
+        is ``stopped`` on all ranks, and the same call continues.
+
+    Raises
+    ------
+    InputError
+        Settings or models that cannot be sampled.
+
+    Notes
+    -----
+    The answer is bit for bit the same on any number of ranks, and when the run was stopped or killed and continued.
+    """
+    models = [models] if isinstance(models, Model) else list(models)
+    check_names(models)
+    settings = settings or make_settings(options)
+    world = world or get_world()
+    store: Store = Archive(folder, warn) if folder is not None else Memory()
+    path = folder / "progress.jsonl" if folder is not None else None
+    with Progress(world, path, total_scans(settings), _label(models)) as progress:
+        sampler = Sampler(models, settings, world, store, deadline or Deadline(None), progress)
+        finished = sampler.run()
+    if not finished:
+        if folder is not None:
+            folder.set_state("stopped")
+        return None
+    answer: list[Results] = []
+    world.root_first(_conclude, sampler, store, folder, dict(extra or {}), answer)
+    if folder is not None:
+        folder.set_state("done")
+    return answer[0] if answer else None
+
+
+def _conclude(
+    sampler: Sampler, store: Store, folder: RunFolder | None, extra: dict[str, Any], answer: list[Results]
+) -> None:
+    """Compute the answers on rank 0, which keeps them in `answer`, and write them."""
+    slabs = store.slabs(sampler.keys, sampler.settings.draws)
+    results = finish(sampler.models, sampler.ensembles, [slabs[key] for key in sampler.keys], sampler.settings)
+    results.extra.update(extra)
+    if folder is not None:
+        for result in results.models:
+            write_posterior(folder / "posterior" / f"{result.model.name}.h5", result)
+        write_json(folder / SUMMARY, results.summary())
+    answer.append(results)
+
+
+def _label(models: Sequence[Model]) -> str:
+    return models[0].name if len(models) == 1 else f"{models[0].name} ... {models[-1].name}"
+
+
+def estimate_line(models: Sequence[Model], settings: Settings, world: World) -> str:
+    """Say before the work what it will need: disk, memory, and when the time is known."""
+    levels = settings.replicas or 24
+    columns = sum(levels + len(model.parameters) + 1 for model in models) * settings.copies
+    disk = 3.0 * 8.0 * columns * settings.draws  # draws, the posterior file, room while both are written
+    points = max((model.problem.x.size * (model.problem.kind.size + 2) for model in models if model.problem), default=0)
+    memory = disk + 8.0 * points * levels * len(models) * settings.copies
+    ladders = len(models) * settings.copies
+    ranks = "1 rank" if world.size == 1 else f"{world.size} ranks"
+    return (
+        f"{ladders} {'ladder' if ladders == 1 else 'ladders'} of about {levels} temperatures on {ranks}: "
+        f"disk about {_size(disk)}, memory about {_size(memory)}; the time left is shown once scans are timed"
+    )
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1.0, count / 1e6):.0f} MB"

@@ -1,0 +1,31 @@
+"""Studies: published work that one command reproduces, with its reference figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StudyCard:
+    """What `hpc-ds studies` shows of a study; its module is imported only when it runs."""
+
+    title: str
+    source: str
+    module: str
+    reference: tuple[str, ...]
+    """Figures to compare with, a line each."""
+
+
+STUDIES = {
+    "spectrum": StudyCard(
+        title="How many peaks has the artificial spectrum? Exchange Monte Carlo, K = 1 to 5",
+        source="Nagata, Sugita & Okada, Neural Networks 28 (2012) 82",
+        module="hpc_ds.studies.spectrum",
+        reference=(
+            "log evidence, K = 1..5: 49.20, 147.58, 244.21, 243.97, 242.18 (independent C code, noise 0.1)",
+            "probability, K = 3, 4, 5: 0.52, 0.41, 0.07",
+            "true peaks: position 1.210, 1.455, 1.703; amplitude 0.587, 1.522, 1.183; precision 95.7, 146.8, 164.5",
+        ),
+    ),
+}
+"""Every study by its name."""
