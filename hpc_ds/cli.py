@@ -11,7 +11,14 @@ import typer
 
 from hpc_ds import __version__
 from hpc_ds.infer.settings import GROWABLE, Settings
-from hpc_ds.runtime.errors import EXIT_AGAIN, EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILURE, InputError, StorageError
+from hpc_ds.runtime.errors import (
+    EXIT_AGAIN,
+    EXIT_BAD_INPUT,
+    EXIT_DONE,
+    EXIT_FAILURE,
+    InputError,
+    StorageError,
+)
 from hpc_ds.studies import STUDIES
 
 if TYPE_CHECKING:
@@ -38,12 +45,18 @@ def _setting(name: str, *flags: str) -> Any:
     field = Settings.model_fields[name]
     text = " ".join((field.description or "").split())
     shown = f" [default: {field.default}]" if field.default not in (None, ()) else ""
-    return typer.Option(*(flags or (f"--{name.replace('_', '-')}",)), help=text + shown, rich_help_panel=_SAMPLING)
+    return typer.Option(
+        *(flags or (f"--{name.replace('_', '-')}",)), help=text + shown, rich_help_panel=_SAMPLING
+    )
 
 
 Out = Annotated[str, typer.Option("--out", "-o", help="Run folder: everything the run writes lies there.")]
-Config = Annotated[str | None, typer.Option(help="TOML file of these options; flags win (hpc-ds init infer).")]
-Time = Annotated[str | None, typer.Option(help="Stop in good order after this long, e.g. 90, 5m, 2:00:00; exit code 75.")]
+Config = Annotated[
+    str | None, typer.Option(help="TOML file of these options; flags win (hpc-ds init infer).")
+]
+Time = Annotated[
+    str | None, typer.Option(help="Stop in good order after this long, e.g. 90, 5m, 2:00:00; exit code 75.")
+]
 Seed = Annotated[int | None, _setting("seed")]
 DrawsOption = Annotated[int | None, _setting("draws")]
 Tune = Annotated[int | None, _setting("tune")]
@@ -55,7 +68,9 @@ CheckpointEvery = Annotated[float | None, _setting("checkpoint_every")]
 
 
 @app.callback(invoke_without_command=True)
-def _top(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+def _top(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
     if version:
         typer.echo(f"hpc-ds {__version__}")
         raise typer.Exit
@@ -75,7 +90,9 @@ def run(
     context: typer.Context,
     study: Annotated[str, typer.Argument(help="A study's name: see hpc-ds studies.")],
     out: Out,
-    scale: Annotated[str, typer.Option(help="quick: minutes on two cores; full: the published size.")] = "quick",
+    scale: Annotated[
+        str, typer.Option(help="quick: minutes on two cores; full: the published size.")
+    ] = "quick",
     time: Time = None,
     seed: Seed = None,
     draws: DrawsOption = None,
@@ -105,27 +122,37 @@ def run(
 def infer(
     context: typer.Context,
     model: Annotated[str, typer.Argument(help="spectrum, linear, or path/to/file.py:name of your own.")],
-    data: Annotated[str | None, typer.Argument(help="Measurements: CSV, text, NPZ or HDF5 (file.h5:/group).")] = None,
+    data: Annotated[
+        str | None, typer.Argument(help="Measurements: CSV, text, NPZ or HDF5 (file.h5:/group).")
+    ] = None,
     out: Out = "",
     config: Config = None,
     time: Time = None,
     peaks: Annotated[
         str | None,
-        typer.Option(help="spectrum: numbers of peaks, e.g. 1:6 (both ends) or 2,3. [default: 1:6]", rich_help_panel=_MODEL),
+        typer.Option(
+            help="spectrum: numbers of peaks, e.g. 1:6 (both ends) or 2,3. [default: 1:6]",
+            rich_help_panel=_MODEL,
+        ),
     ] = None,
     shape: Annotated[
         str | None,
-        typer.Option(help="spectrum: gaussian, lorentzian or pseudo-voigt. [default: gaussian]", rich_help_panel=_MODEL),
+        typer.Option(
+            help="spectrum: gaussian, lorentzian or pseudo-voigt. [default: gaussian]", rich_help_panel=_MODEL
+        ),
     ] = None,
     background: Annotated[
         str | None,
         typer.Option(
-            help="spectrum: none, constant, linear, exponential or shirley. [default: none]", rich_help_panel=_MODEL
+            help="spectrum: none, constant, linear, exponential or shirley. [default: none]",
+            rich_help_panel=_MODEL,
         ),
     ] = None,
     terms: Annotated[
         list[str] | None,
-        typer.Option(help="linear: a sum of regressors to compare, e.g. '1 + x'; repeat it.", rich_help_panel=_MODEL),
+        typer.Option(
+            help="linear: a sum of regressors to compare, e.g. '1 + x'; repeat it.", rich_help_panel=_MODEL
+        ),
     ] = None,
     noise: Annotated[
         str | None,
@@ -137,11 +164,15 @@ def infer(
     ] = None,
     priors: Annotated[
         str | None,
-        typer.Option(help="spectrum: scaled from the data, or nagata2012. [default: scaled]", rich_help_panel=_MODEL),
+        typer.Option(
+            help="spectrum: scaled from the data, or nagata2012. [default: scaled]", rich_help_panel=_MODEL
+        ),
     ] = None,
     prior: Annotated[
         list[str] | None,
-        typer.Option(help="One prior, e.g. 'position=normal(1.5, 0.447)'; repeat it.", rich_help_panel=_MODEL),
+        typer.Option(
+            help="One prior, e.g. 'position=normal(1.5, 0.447)'; repeat it.", rich_help_panel=_MODEL
+        ),
     ] = None,
     seed: Seed = None,
     draws: DrawsOption = None,
@@ -210,7 +241,9 @@ def init(engine: Annotated[str, typer.Argument(help="infer")]) -> None:
     typer.echo("# hpc-ds infer spectrum data.csv --config this-file.toml --out runs/first")
     for parameter in command.params:
         if parameter.param_type_name == "option" and parameter.name not in ("config", "help"):
-            typer.echo(f"\n# {parameter.help}\n# {parameter.name.replace('_', '-')} = {_example(parameter.name)}")
+            typer.echo(
+                f"\n# {parameter.help}\n# {parameter.name.replace('_', '-')} = {_example(parameter.name)}"
+            )
 
 
 def _example(name: str) -> str:

@@ -12,17 +12,41 @@ if TYPE_CHECKING:
     from hpc_ds.infer.model import Model as Model
     from hpc_ds.infer.priors import (
         Prior as Prior,
+    )
+    from hpc_ds.infer.priors import (
         beta as beta,
+    )
+    from hpc_ds.infer.priors import (
         exponential as exponential,
+    )
+    from hpc_ds.infer.priors import (
         fixed as fixed,
+    )
+    from hpc_ds.infer.priors import (
         gamma as gamma,
+    )
+    from hpc_ds.infer.priors import (
         half_cauchy as half_cauchy,
+    )
+    from hpc_ds.infer.priors import (
         half_normal as half_normal,
+    )
+    from hpc_ds.infer.priors import (
         inverse_gamma as inverse_gamma,
+    )
+    from hpc_ds.infer.priors import (
         log_uniform as log_uniform,
+    )
+    from hpc_ds.infer.priors import (
         lognormal as lognormal,
+    )
+    from hpc_ds.infer.priors import (
         normal as normal,
+    )
+    from hpc_ds.infer.priors import (
         truncated_normal as truncated_normal,
+    )
+    from hpc_ds.infer.priors import (
         uniform as uniform,
     )
     from hpc_ds.infer.results import Results as Results

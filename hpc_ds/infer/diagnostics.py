@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 ENOUGH_ROUND_TRIPS = 10
 ENOUGH_DRAWS = 100
-LARGEST_R_HAT = 1.05  # 1.01 is advised for four chains (Vehtari et al. 2021); halves of one ladder scatter more
+LARGEST_R_HAT = (
+    1.05  # 1.01 is advised for four chains (Vehtari et al. 2021); halves of one ladder scatter more
+)
 LARGEST_ERROR = 0.5
 
 

@@ -80,7 +80,9 @@ def begin(model: Model, index: int, copy: int, settings: Settings) -> Ensemble:
     beta = ladders.initial_ladder(_prior_log_likelihoods(model, copy, settings), settings.replicas)
     levels, columns = beta.size, columns_of(model)
     streams = _replica_streams(model, copy, settings, range(levels))
-    blocks = "block" in known_moves(model) and known_moves(model)["block"] in encode_moves(model, settings.moves)
+    blocks = "block" in known_moves(model) and known_moves(model)["block"] in encode_moves(
+        model, settings.moves
+    )
     size = len(model.parameters) if blocks else 0
     tuning = Tuning(
         beta=beta,
@@ -117,7 +119,12 @@ def new_counts(levels: int, columns: int) -> Counts:
 
 def start_measuring(ensemble: Ensemble) -> None:
     """Forget what was counted, keeping states, ladder and steps."""
-    for counted in (ensemble.ladder.round_trips, ensemble.ladder.rejection, ensemble.ladder.attempts, *ensemble.counts):
+    for counted in (
+        ensemble.ladder.round_trips,
+        ensemble.ladder.rejection,
+        ensemble.ladder.attempts,
+        *ensemble.counts,
+    ):
         counted[:] = 0
     ensemble.positions, ensemble.levels = [], []
 
@@ -161,7 +168,9 @@ def _adapted_steps(ensemble: Ensemble) -> NDArray[np.float64]:
     tried, accepted = ensemble.counts
     acceptance = np.clip((accepted + 0.5) / (tried + 1.0), 0.02, 0.95)
     factor = np.clip(_BEST_ACCEPTANCE_FACTOR * np.tan(0.5 * np.pi * acceptance), 0.2, 4.0)
-    return np.clip(np.where(tried >= _TRIED_ENOUGH, ensemble.tuning.step * factor, ensemble.tuning.step), 1e-8, 1e4)
+    return np.clip(
+        np.where(tried >= _TRIED_ENOUGH, ensemble.tuning.step * factor, ensemble.tuning.step), 1e-8, 1e4
+    )
 
 
 def _learned_factors(ensemble: Ensemble, model: Model) -> NDArray[np.float64]:

@@ -66,7 +66,9 @@ def estimate(beta: NDArray[np.float64], energies: Energies) -> Evidence:
     beta = np.ascontiguousarray(beta, dtype=np.float64)
     energies = np.ascontiguousarray(energies, dtype=np.float64)
     if energies.ndim != 2 or energies.shape[1] != beta.size or len(energies) < 2:
-        raise ValueError(f"energies have shape {energies.shape}; (at least 2 scans, {beta.size} levels) are needed")
+        raise ValueError(
+            f"energies have shape {energies.shape}; (at least 2 scans, {beta.size} levels) are needed"
+        )
     energies = np.maximum(energies, -1e300)  # a likelihood of zero: no weight anywhere but at beta = 0
     forward, backward = stepping_stones(beta, energies)
     log_z = multistate_ratio(beta, energies, 0.5 * (forward + backward))
@@ -81,7 +83,9 @@ def estimate(beta: NDArray[np.float64], energies: Energies) -> Evidence:
     )
 
 
-def stepping_stones(beta: NDArray[np.float64], energies: Energies) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def stepping_stones(
+    beta: NDArray[np.float64], energies: Energies
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return log Z at every level by forward and by backward stepping stones, each (levels,) and 0 at beta = 0."""
     gap = np.diff(beta)
     forward = _log_mean_exp(gap * energies[:, :-1])

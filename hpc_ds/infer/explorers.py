@@ -109,9 +109,11 @@ class ComponentsExplorer(Explorer):
         self.log_likelihood = self._state.log_likelihood
 
     def explore(self, tuning: Tuning, counts: Counts, levels: NDArray[np.int64]) -> None:
+        """Move the local replicas: see `Explorer.explore`."""
         exchange.explore(self._problem, self._state, self.schedule, tuning, counts, levels, self.sweeps)
 
     def run(self, tuning: Tuning, counts: Counts, ladder: Ladder, record: Record) -> None:
+        """Make whole scans in compiled code: see `Explorer.run`."""
         exchange.run(
             self._problem,
             self._state,
@@ -126,6 +128,7 @@ class ComponentsExplorer(Explorer):
         )
 
     def log_prior(self, theta: NDArray[np.float64]) -> float:
+        """Log prior density of one state: see `Explorer.log_prior`."""
         return float(components.log_prior(self._problem, theta))
 
 
@@ -154,9 +157,11 @@ class _GenericExplorer(Explorer):
         self.log_likelihood = self._rows.log_likelihood
 
     def log_prior(self, theta: NDArray[np.float64]) -> float:
+        """Log prior density of one state: see `Explorer.log_prior`."""
         return float(generic.log_prior(self._priors, theta))
 
     def coordinates(self) -> NDArray[np.float64] | None:
+        """Sampling coordinates, if block moves learn from them."""
         if generic.BLOCK_MOVE not in self.schedule:
             return None
         u = np.empty_like(self.theta)
@@ -183,6 +188,7 @@ class CompiledExplorer(_GenericExplorer):
             self.log_likelihood[r] = model.log_likelihood(self.theta[r], self._data)  # type: ignore[misc]
 
     def explore(self, tuning: Tuning, counts: Counts, levels: NDArray[np.int64]) -> None:
+        """Move the local replicas: see `Explorer.explore`."""
         generic.explore(
             self._function,
             self._data,
@@ -196,6 +202,7 @@ class CompiledExplorer(_GenericExplorer):
         )
 
     def run(self, tuning: Tuning, counts: Counts, ladder: Ladder, record: Record) -> None:
+        """Make whole scans in compiled code: see `Explorer.run`."""
         generic.run(
             self._function,
             self._data,
@@ -236,6 +243,7 @@ class BatchedExplorer(_GenericExplorer):
         self.log_likelihood[:] = self._evaluate(np.ones(replicas, dtype=bool))
 
     def explore(self, tuning: Tuning, counts: Counts, levels: NDArray[np.int64]) -> None:
+        """Move the local replicas: see `Explorer.explore`."""
         if generic.draw_rows(self._priors, self._rows, levels):
             at_prior = levels == 0
             self.log_likelihood[at_prior] = self._evaluate(at_prior)[at_prior]
@@ -247,13 +255,17 @@ class BatchedExplorer(_GenericExplorer):
                 for j in self.model.free:
                     self._step(tuning, counts, levels, move, j)
 
-    def _step(self, tuning: Tuning, counts: Counts, levels: NDArray[np.int64], move: int, column: int) -> None:
+    def _step(
+        self, tuning: Tuning, counts: Counts, levels: NDArray[np.int64], move: int, column: int
+    ) -> None:
         active = levels > 0
         slicing = move == generic.SLICE
         if slicing:
             generic.start_slices(self._rows, tuning, column, levels, self._heights)
         while active.any():
-            generic.propose_rows(self._priors, self._rows, tuning, move, column, levels, active, self._changes)
+            generic.propose_rows(
+                self._priors, self._rows, tuning, move, column, levels, active, self._changes
+            )
             new = self._evaluate(active & (self._changes > -np.inf))
             if not slicing:
                 generic.decide_rows(self._rows, tuning, counts, column, levels, active, self._changes, new)
@@ -296,7 +308,7 @@ def make_explorer(
 ) -> Explorer:
     """Return the explorer for the model's form with replicas at `theta` (replicas, parameters)."""
     kinds: dict[str, Any] = {"components": ComponentsExplorer, "compiled": CompiledExplorer}
-    return kinds.get(model.form, BatchedExplorer)(model, sweeps, schedule, theta, stream)  # type: ignore[no-any-return]
+    return kinds.get(model.form, BatchedExplorer)(model, sweeps, schedule, theta, stream)
 
 
 def known_moves(model: Model) -> dict[str, int]:
@@ -310,7 +322,9 @@ def encode_moves(model: Model, schedule: tuple[str, ...]) -> NDArray[np.int64]:
     names = schedule or _DEFAULT_MOVES.get(model.form, ("metropolis", "block"))
     for name in names:
         if name not in known:
-            raise InputError(f"--moves: '{name}' is no move of model {model.name}; known are {', '.join(known)}")
+            raise InputError(
+                f"--moves: '{name}' is no move of model {model.name}; known are {', '.join(known)}"
+            )
     return np.array([known[name] for name in names], dtype=np.int64)
 
 
@@ -340,7 +354,9 @@ def compile_likelihood(model: Model) -> Any:
         return cfunc(signature, cache=True)(model.log_likelihood)
     except NumbaError as error:
         reason = str(error).strip().splitlines()
-        raise InputError(f"model {model.name}: log_likelihood does not compile: {reason[-1] if reason else error}") from error
+        raise InputError(
+            f"model {model.name}: log_likelihood does not compile: {reason[-1] if reason else error}"
+        ) from error
     except RuntimeError:  # no source file to cache beside, as in an interactive session
         return cfunc(signature)(model.log_likelihood)
 
@@ -348,10 +364,14 @@ def compile_likelihood(model: Model) -> Any:
 def _number(model: Model, value: Any) -> float:
     number = float(value)
     if number != number:
-        raise ValueError(f"model {model.name}: log_likelihood returned NaN; return minus infinity for the impossible")
+        raise ValueError(
+            f"model {model.name}: log_likelihood returned NaN; return minus infinity for the impossible"
+        )
     return number
 
 
 def _check_numbers(model: Model, values: NDArray[np.float64], wanted: NDArray[np.bool_]) -> None:
     if np.isnan(values[wanted]).any():
-        raise ValueError(f"model {model.name}: log_likelihood returned NaN; return minus infinity for the impossible")
+        raise ValueError(
+            f"model {model.name}: log_likelihood returned NaN; return minus infinity for the impossible"
+        )

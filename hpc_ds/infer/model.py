@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -109,7 +110,7 @@ class Model:
         precedes = follows.copy()
         index = {name: j for j, name in enumerate(self.parameters)}
         for group in self.ordered:
-            for lower, upper in zip(group, group[1:], strict=False):
+            for lower, upper in pairwise(group):
                 follows[index[upper]] = index[lower]
                 precedes[index[lower]] = index[upper]
         return follows, precedes
@@ -151,7 +152,9 @@ def load_models(spec: str, data: NDArray[np.float64] | None) -> list[Model]:
     models = list(found) if isinstance(found, list | tuple) else [found]
     if not models or not all(isinstance(model, Model) for model in models):
         raise InputError(f"{spec}: a Model or a list of them is needed, found {type(found).__name__}")
-    return [model if model.data is not None or data is None else replace(model, data=data) for model in models]
+    return [
+        model if model.data is not None or data is None else replace(model, data=data) for model in models
+    ]
 
 
 def check_names(models: Sequence[Model]) -> None:

@@ -103,13 +103,19 @@ class LocalPiece:
     """Replicas [start, stop) of an ensemble on this rank, from the start of a phase to its end."""
 
     def __init__(
-        self, piece: Piece, ensemble: Ensemble, model: Model, settings: Settings, world: World | None, counts: list[int]
+        self,
+        piece: Piece,
+        ensemble: Ensemble,
+        model: Model,
+        settings: Settings,
+        world: World | None,
+        counts: list[int],
     ) -> None:
         self._piece = piece
         self._world = world
         self._sizes = counts
         self._tuning = ensemble.tuning
-        self._ladder = Ladder(*(np.array(part) for part in ensemble.ladder))
+        self._ladder = _copied(ensemble.ladder)
         rows = slice(piece.start, piece.stop)
         self._explorer = make_explorer(
             model, settings.sweeps, settings.moves, ensemble.theta[rows], ensemble.stream[rows]
@@ -195,7 +201,7 @@ class LocalPiece:
             start=self._piece.start,
             theta=self._explorer.theta.copy(),
             stream=self._explorer.stream.copy(),
-            ladder=Ladder(*(part.copy() for part in self._ladder)),
+            ladder=_copied(self._ladder),
             counts=counts,
             positions=np.array(buffer.positions),
             levels=np.array(buffer.levels),
@@ -221,7 +227,9 @@ class LocalPiece:
         buffer.bytes += record.energies.nbytes + record.draws.nbytes + record.log_prior.nbytes
 
 
-def plan(shared: Sequence[Ensemble], models: Sequence[Model], costs: Sequence[float], ranks: int) -> list[Piece]:
+def plan(
+    shared: Sequence[Ensemble], models: Sequence[Model], costs: Sequence[float], ranks: int
+) -> list[Piece]:
     """Share the replicas of the ensembles among the ranks; `costs` are seconds of one replica's scan."""
     loads = []
     for one, cost in zip(shared, costs, strict=True):
@@ -231,7 +239,11 @@ def plan(shared: Sequence[Ensemble], models: Sequence[Model], costs: Sequence[fl
 
 
 def make_pieces(
-    pieces: Sequence[Piece], shared: Sequence[Ensemble], models: Sequence[Model], settings: Settings, world: World
+    pieces: Sequence[Piece],
+    shared: Sequence[Ensemble],
+    models: Sequence[Model],
+    settings: Settings,
+    world: World,
 ) -> list[LocalPiece]:
     """Build the pieces of this rank, and the communicators of ensembles that several ranks share (collective)."""
     mine = []
@@ -248,3 +260,7 @@ def make_pieces(
 
 def _joined(parts: list[NDArray], empty: tuple[int, ...]) -> NDArray:
     return np.concatenate(parts) if parts else np.zeros(empty)
+
+
+def _copied(ladder: Ladder) -> Ladder:
+    return Ladder(**{name: values.copy() for name, values in ladder._asdict().items()})

@@ -44,7 +44,9 @@ def present(model: Model, draws: Draws) -> Presentation:
     if model.finish is not None:
         finished = model.finish(dict(draws))
         if not isinstance(finished, Presentation):
-            raise TypeError(f"model {model.name}: finish returned {type(finished).__name__}, not a Presentation")
+            raise TypeError(
+                f"model {model.name}: finish returned {type(finished).__name__}, not a Presentation"
+            )
         return finished
     return Presentation(
         parameters=draws,

@@ -48,7 +48,9 @@ def build_request(model: str, data: str | None, options: Mapping[str, Any]) -> R
     InputError
         One line naming what is wrong.
     """
-    given = {key: value for key, value in options.items() if value is not None and value != [] and value != {}}
+    given = {
+        key: value for key, value in options.items() if value is not None and value != [] and value != {}
+    }
     if model not in BUILT_IN:
         return _own(model, data, given)
     if data is None:

@@ -90,14 +90,19 @@ def finish(
         own = slice(m * copies, (m + 1) * copies)
         partial.append(_finish_model(model, list(ensembles[own]), list(slabs[own])))
     weights = np.array(
-        [math.log(one.model.prior_probability) + one.log_evidence if one.model.prior_probability > 0 else -np.inf
-         for one in partial]
+        [
+            math.log(one.model.prior_probability) + one.log_evidence
+            if one.model.prior_probability > 0
+            else -np.inf
+            for one in partial
+        ]
     )
     weights = np.exp(weights - weights.max())
     from dataclasses import replace
 
     return Results(
-        [replace(one, probability=float(p)) for one, p in zip(partial, weights / weights.sum(), strict=True)], settings
+        [replace(one, probability=float(p)) for one, p in zip(partial, weights / weights.sum(), strict=True)],
+        settings,
     )
 
 
@@ -151,7 +156,8 @@ def _finish_model(model: Model, ensembles: list[Ensemble], slabs: list[Slab]) ->
     presentation = present(model, {name: draws[..., j] for j, name in enumerate(model.names)})
     mixings = {name: mixing(values) for name, values in presentation.parameters.items()}
     gap = max(
-        abs(one.stepping_stone_forward - one.stepping_stone_backward) / (2.0 * one.error + 1e-12) for one in evidences
+        abs(one.stepping_stone_forward - one.stepping_stone_backward) / (2.0 * one.error + 1e-12)
+        for one in evidences
     )
     return ModelResult(
         model=model,
@@ -198,7 +204,10 @@ def _ladder_variables(result: ModelResult) -> dict[str, Any]:
     rejections = [_rejection(one) for one in result.ensembles]
     return {
         "beta": (("chain", "level"), padded([one.tuning.beta for one in result.ensembles], levels)),
-        "log_evidence": (("chain", "level"), padded([np.array(e.log_evidence_at) for e in result.evidences], levels)),
+        "log_evidence": (
+            ("chain", "level"),
+            padded([np.array(e.log_evidence_at) for e in result.evidences], levels),
+        ),
         "mean_log_likelihood": (
             ("chain", "level"),
             padded([np.array(e.mean_log_likelihood) for e in result.evidences], levels),
@@ -217,7 +226,9 @@ def _summary(result: ModelResult, settings: Settings, prior_total: float) -> dic
         "free_energy": result.free_energy,
         "probability": result.probability,
         "prior_probability": result.model.prior_probability / prior_total,
-        "parameters": {name: _describe(values, result.mixings[name]) for name, values in shown.parameters.items()},
+        "parameters": {
+            name: _describe(values, result.mixings[name]) for name, values in shown.parameters.items()
+        },
         "derived": {name: _describe(values, mixing(values)) for name, values in shown.derived.items()},
         "priors": {name: str(prior) for name, prior in result.model.parameters.items()},
         "evidence": {

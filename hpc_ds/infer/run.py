@@ -39,8 +39,8 @@ def sample(
     settings : Settings, optional
         By default made from `options`: ``sample(model, draws=20_000, seed=3)``.
     folder : RunFolder, optional
-        Keeps snapshots and draws there, continues what it finds, and writes ``posterior/`` and ``summary.json``. Without
-        one everything stays in memory.
+        Keeps snapshots and draws there, continues what it finds, and writes ``posterior/`` and ``summary.json``.
+        Without one everything stays in memory.
     world : World, optional
         The ranks that share the work; all ranks of the job by default.
     deadline : Deadline, optional
@@ -90,7 +90,9 @@ def _conclude(
 ) -> None:
     """Compute the answers on rank 0, which keeps them in `answer`, and write them."""
     slabs = store.slabs(sampler.keys, sampler.settings.draws)
-    results = finish(sampler.models, sampler.ensembles, [slabs[key] for key in sampler.keys], sampler.settings)
+    results = finish(
+        sampler.models, sampler.ensembles, [slabs[key] for key in sampler.keys], sampler.settings
+    )
     results.extra.update(extra)
     if folder is not None:
         for result in results.models:
@@ -108,7 +110,9 @@ def estimate_line(models: Sequence[Model], settings: Settings, world: World) -> 
     levels = settings.replicas or 24
     columns = sum(levels + len(model.parameters) + 1 for model in models) * settings.copies
     disk = 3.0 * 8.0 * columns * settings.draws  # draws, the posterior file, room while both are written
-    points = max((model.problem.x.size * (model.problem.kind.size + 2) for model in models if model.problem), default=0)
+    points = max(
+        (model.problem.x.size * (model.problem.kind.size + 2) for model in models if model.problem), default=0
+    )
     memory = disk + 8.0 * points * levels * len(models) * settings.copies
     ladders = len(models) * settings.copies
     ranks = "1 rank" if world.size == 1 else f"{world.size} ranks"

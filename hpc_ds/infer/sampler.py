@@ -115,7 +115,9 @@ class Sampler:
     def _begin(self) -> None:
         """Restore the last snapshot, or begin."""
         self._position = self._world.root_first(self._restore)
-        self._costs = [model.cost or _guess_cost(model) for model in self.models for _ in range(self.settings.copies)]
+        self._costs = [
+            model.cost or _guess_cost(model) for model in self.models for _ in range(self.settings.copies)
+        ]
 
     def _restore(self) -> Position:
         found = self._store.load()
@@ -131,7 +133,9 @@ class Sampler:
         self._ensembles = []
         for e, key in enumerate(self.keys):
             head = f"{e}/"
-            named = {name.removeprefix(head): value for name, value in arrays.items() if name.startswith(head)}
+            named = {
+                name.removeprefix(head): value for name, value in arrays.items() if name.startswith(head)
+            }
             assert meta["keys"][e] == key, (meta["keys"], key)
             self._ensembles.append(Ensemble.from_arrays(e // copies, e % copies, named))
         return Position(meta["phase"], meta["scans"])
@@ -142,7 +146,8 @@ class Sampler:
         if phase < len(rounds) - 1:
             may_resize = phase < max(1, len(rounds) - 3)
             self._ensembles = [
-                ensembles.adapt(one, self.models[one.model], self.settings, may_resize) for one in self._ensembles
+                ensembles.adapt(one, self.models[one.model], self.settings, may_resize)
+                for one in self._ensembles
             ]
         else:
             for one in self._ensembles:
@@ -202,7 +207,11 @@ class Sampler:
         self._last_checkpoint = time.monotonic()
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        return {f"{e}/{name}": array for e, one in enumerate(self._ensembles) for name, array in one.arrays().items()}
+        return {
+            f"{e}/{name}": array
+            for e, one in enumerate(self._ensembles)
+            for name, array in one.arrays().items()
+        }
 
     def _meta(self) -> dict[str, Any]:
         phase, scans = self._position.phase, self._position.scans
@@ -213,7 +222,9 @@ class Sampler:
         """Put what the ranks sent into the ensembles, and return the new draws by ensemble."""
         slabs: dict[str, list[Any]] = {}
         seconds: dict[int, list[float]] = {}
-        for part in sorted((part for parts_of_rank in parts for part in parts_of_rank), key=lambda p: (p.e, p.start)):
+        for part in sorted(
+            (part for parts_of_rank in parts for part in parts_of_rank), key=lambda p: (p.e, p.start)
+        ):
             part.into(self._ensembles[part.e])
             slabs.setdefault(self.keys[part.e], []).append(part)
             if part.seconds > 0:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.floating]
+Array = NDArray[np.float64]
 Numbers = float | Array
 
 _FOUR_LOG_2 = 4.0 * np.log(2.0)
@@ -177,7 +177,7 @@ def nagata2012(seed: int = 0) -> ArtificialSpectrum:
         "precision": np.array([95.689, 146.837, 164.469]),
         "noise": 0.1,
     }
-    x = 0.01 * np.arange(301)
+    x = 0.01 * np.arange(301, dtype=np.float64)
     columns = [np.asarray(parameters[name])[:, np.newaxis] for name in ("amplitude", "position", "precision")]
     # The authors drew with NumPy's legacy generator: no other gives their data.
     noise = 0.1 * np.random.RandomState(seed).randn(len(x))

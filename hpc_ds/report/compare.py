@@ -27,7 +27,10 @@ def compare_runs(first: str, second: str) -> str:
     if all(best in models for models in by_name):
         parameters = [models[best]["parameters"] for models in by_name]
         lines += [
-            _row(f"{best} {name}", [(one[name]["mean"], one[name]["sd"]) if name in one else None for one in parameters])
+            _row(
+                f"{best} {name}",
+                [(one[name]["mean"], one[name]["sd"]) if name in one else None for one in parameters],
+            )
             for name in parameters[0]
         ]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The published artificial spectrum: three peaks, 301 points, noise 0.1; how many peaks do the data show?"""
+"""How many peaks does the published artificial spectrum show? Three made its 301 points, noise 0.1."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ def data() -> Table:
     """Return the published data set, made by its published recipe."""
     spectrum = nagata2012(0)
     return Table(
-        x=spectrum.x, y=spectrum.y, sigma=None, x_name="x", y_name="y", path="published artificial spectrum (seed 0)"
+        x=spectrum.x,
+        y=spectrum.y,
+        sigma=None,
+        x_name="x",
+        y_name="y",
+        path="published artificial spectrum (seed 0)",
     )
 
 

@@ -32,7 +32,7 @@ PRIORS: Mapping[str, Prior] = {
     "background_slope": laws.uniform(-1.5, 1.5),
     "background_amplitude": laws.truncated_normal(5.0, 2.0, 2.0, 9.0),
     "background_decay": laws.lognormal(0.5, 0.4),
-    "background_low": laws.normal(1.0, 0.5),
+    "background_low": laws.uniform(0.5, 2.5),
     "background_step": laws.half_normal(1.0),
     "noise": laws.lognormal(-0.5, 0.3),
 }

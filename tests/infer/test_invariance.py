@@ -34,11 +34,11 @@ from hpc_ds.infer.kernels.priors import log_density, log_density_u, to_u, to_x
 from hpc_ds.infer.kernels.vector import copy
 from hpc_ds.runtime.philox import exponential, new_streams, normal, uniform
 
-REPETITIONS = 20_000
-SWEEPS = 4
+REPETITIONS = 6_000
+SWEEPS = 10
 LEAST_P = 1e-4  # of a configuration, after Bonferroni; the seeds are fixed
 POINTS = 56  # two blocks, the second one not full
-NOISE_SD = 0.3
+NOISE_MU, NOISE_SD = -0.5, 0.3
 
 # shape, number of peaks, background, noise, beta, ordered
 METROPOLIS_CASES = [
@@ -59,18 +59,19 @@ CONDITIONAL_CASES = [
     ("gaussian", 1, "shirley", "estimated", 0.3, False),
 ]
 PEAK_CASES = [
-    ("gaussian_precision", 2, "none", "known", 1.0, True),
+    ("gaussian_precision", 2, "none", "known", 0.05, True),
     ("gaussian", 2, "linear", "known", 0.01, False),
-    ("lorentzian", 2, "exponential", "estimated", 0.3, True),
-    ("pseudo_voigt", 1, "shirley", "known", 0.5, False),
+    ("lorentzian", 2, "exponential", "estimated", 0.1, True),
+    ("pseudo_voigt", 1, "shirley", "known", 1.0, False),
     ("gaussian_precision", 1, "constant", "poisson", 1.0, False),
 ]
+RELOCATE_CASES = [(*case[:4], min(case[4], 0.1), case[5]) if case[3] != "poisson" else case for case in PEAK_CASES]
 CASES = {
     "metropolis": (METROPOLIS, METROPOLIS_CASES),
     "slice": (SLICE, METROPOLIS_CASES),
     "conditional": (CONDITIONAL, CONDITIONAL_CASES),
     "peak": (PEAK, PEAK_CASES),
-    "relocate": (RELOCATE, PEAK_CASES),
+    "relocate": (RELOCATE, RELOCATE_CASES),
     "permute": (PERMUTE, [case for case in PEAK_CASES if case[1] > 1]),
 }
 ALL_MOVES = (CONDITIONAL, METROPOLIS, PEAK, RELOCATE, PERMUTE, SLICE)
@@ -85,18 +86,16 @@ def test_move_keeps_the_prior(make_spectrum, move, case):
 
 @pytest.mark.parametrize("case", METROPOLIS_CASES, ids=str)
 def test_all_moves_in_turn_keep_the_prior(make_spectrum, case):
-    assert p_value(make_spectrum, sweep, ALL_MOVES, case, repetitions=8_000, sweeps=8) > LEAST_P
+    assert p_value(make_spectrum, sweep, ALL_MOVES, case, repetitions=4_000, sweeps=5) > LEAST_P
 
 
-@pytest.mark.parametrize("case", CONDITIONAL_CASES, ids=str)
-def test_slices_of_many_steps_keep_the_prior(make_spectrum, case):
-    """However far too small the initial interval: wide priors make the stepping out meet its limit."""
-    wide = {
-        "amplitude": laws.half_cauchy(0.01),
-        "background_level": laws.normal(0.0, 300.0),
-        "background_amplitude": laws.exponential(0.001),
-    }
-    assert p_value(make_spectrum, sweep, (CONDITIONAL,), case, priors=wide, scale=0.01) > LEAST_P
+@pytest.mark.parametrize(
+    "case", [("gaussian", 1, "linear", "known", 1e-3, False), ("gaussian", 1, "linear", "estimated", 1e-3, False)], ids=str
+)
+def test_conditional_keeps_the_prior_however_small_its_first_interval(make_spectrum, case):
+    """Stepping out is limited; the slices here are longer than that."""
+    wide = {"amplitude": laws.normal(2.0, 1.0), "noise": laws.lognormal(-0.5, 30.0)}
+    assert p_value(make_spectrum, sweep, (CONDITIONAL,), case, priors=wide, scale=0.004) > LEAST_P
 
 
 def test_peaks_of_unlike_priors_are_exchanged_rightly(make_spectrum):
@@ -111,18 +110,10 @@ def test_fixed_parameters_stay_and_the_others_keep_the_prior(make_spectrum):
     assert p_value(make_spectrum, sweep, ALL_MOVES, case, priors=known) > LEAST_P
 
 
-@pytest.mark.parametrize(
-    ("wrong", "case"),
-    [
-        ("jacobian forgotten", METROPOLIS_CASES[0]),
-        ("proposal ratio forgotten", PEAK_CASES[0]),
-        ("temperature forgotten", CONDITIONAL_CASES[2]),
-        ("doubling without check", METROPOLIS_CASES[2]),
-        ("order forgotten", PEAK_CASES[0]),
-    ],
-)
-def test_wrong_move_is_found_out(make_spectrum, wrong, case):
-    assert p_value(make_spectrum, wrong_sweep, (WRONG.index(wrong),), case) < 1e-3 * LEAST_P
+@pytest.mark.parametrize("wrong", range(5), ids=lambda wrong: WRONG[wrong])
+def test_wrong_move_is_found_out(make_spectrum, wrong):
+    case = ("gaussian_precision", 2, "none", "known", 0.05, True)
+    assert p_value(make_spectrum, wrong_sweep, (wrong,), case, sweeps=30) < 1e-3 * LEAST_P
 
 
 def test_fresh_draws_of_ordered_positions_are_sorted_independent_draws(make_spectrum):
@@ -155,8 +146,8 @@ def setting(make_spectrum, case, priors, beta):
     shape, peaks, background, noise, _, ordered = case
     x = np.linspace(0.0, 3.0, POINTS)
     sigma = 0.3 + 0.1 * x
-    sd, mu = NOISE_SD, -0.5
-    chosen = {"noise": laws.lognormal(mu, sd), **priors}
+    chosen = {"noise": laws.lognormal(NOISE_MU, NOISE_SD), **priors}
+    mu, sd = chosen["noise"].arguments
     tempered = {**chosen, "noise": laws.lognormal(mu + POINTS * (1.0 - beta) * sd**2, sd)}
     options = {"sigma": sigma, "ordered": ordered}
     spectrum, drawing = (
@@ -250,7 +241,7 @@ WRONG = [
     "jacobian forgotten",
     "proposal ratio forgotten",
     "temperature forgotten",
-    "doubling without check",
+    "width of the interval follows the state",
     "order forgotten",
 ]
 
@@ -271,7 +262,7 @@ def wrong_sweep(problem, state, schedule, tuning, counts, r, level):
             tuning.beta[level] = beta
         elif schedule[k] == 3:
             for j in range(problem.family.size):
-                doubled_slice_without_check(problem, state, tuning, r, level, j)
+                slice_of_a_width_that_follows_the_state(problem, state, tuning, r, level, j)
         else:
             for c in range(problem.kind.size):
                 relocate_without_order(problem, state, tuning, r, level, c)
@@ -294,7 +285,7 @@ def peak_without_proposal_ratio(problem, state, tuning, r, level, c):
     theta, trial, beta, stream = state.theta[r], state.trial_theta, tuning.beta[level], state.stream[r]
     copy(theta, trial)
     first = problem.first[c]
-    scale = min(position_scale(problem, theta, c, beta) / width_of(problem, theta, c), 1.0)
+    scale = 2.0 * min(position_scale(problem, theta, c, beta) / width_of(problem, theta, c), 1.0)
     change = 0.0
     for j in range(first, first + 3):
         family, prior = problem.family[j], problem.prior[j]
@@ -311,46 +302,27 @@ def peak_without_proposal_ratio(problem, state, tuning, r, level, c):
 
 
 @njit
-def doubled_slice_without_check(problem, state, tuning, r, level, j):
-    """Neal's doubling (2003), but a point is taken without asking whether it would have led here."""
-    theta, trial, stream, beta = state.theta[r], state.trial_theta, state.stream[r], tuning.beta[level]
+def slice_of_a_width_that_follows_the_state(problem, state, tuning, r, level, j):
+    """Slice sampling whose first interval is as wide as the parameter is large."""
+    theta, trial, stream = state.theta[r], state.trial_theta, state.stream[r]
     family, prior = problem.family[j], problem.prior[j]
     u = to_u(family, prior, theta[j])
-    height = -exponential(stream)
-    left = -0.1 * uniform(stream)
-    right = left + 0.1
-    for _ in range(8):
-        if not (inside(problem, state, r, j, beta, u, left, height) or inside(problem, state, r, j, beta, u, right, height)):
-            break
-        if uniform(stream) < 0.5:
-            left -= right - left
-        else:
-            right += right - left
+    height, width = -exponential(stream), tuning.step[level, j] * abs(theta[j])
+    left = -width * uniform(stream)
+    right = left + width
     for _ in range(200):
         distance = left + (right - left) * uniform(stream)
         copy(theta, trial)
         trial[j] = to_x(family, prior, u + distance)
         change = log_density_u(family, prior, u + distance) - log_density_u(family, prior, u)
-        if moves.settle(problem, state, r, problem.owner[j], beta, change, trial, height):
+        if components.in_order(problem.follows, problem.precedes, theta, j, trial[j]) and moves.settle(
+            problem, state, r, problem.owner[j], tuning.beta[level], change, trial, height
+        ):
             return
         if distance < 0.0:
             left = distance
         else:
             right = distance
-
-
-@njit
-def inside(problem, state, r, j, beta, u, distance, height):
-    family, prior, trial, c = problem.family[j], problem.prior[j], state.trial_theta, problem.owner[j]
-    copy(state.theta[r], trial)
-    trial[j] = to_x(family, prior, u + distance)
-    statistic = state.statistic[r]
-    if c >= 0:
-        _, _, start, stop = components.prepare(problem, state, r, c, trial)
-        statistic = components.trial_statistic(problem, state, r, c, trial, start, stop)
-    change = log_density_u(family, prior, u + distance) - log_density_u(family, prior, u)
-    change += beta * (components.log_likelihood_of(problem, statistic, trial) - state.log_likelihood[r])
-    return change >= height
 
 
 @njit

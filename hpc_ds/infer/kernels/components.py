@@ -109,7 +109,9 @@ def draw_from_prior(problem, state, r):
     theta = state.theta[r]
     stream = state.stream[r]
     for j in range(theta.size):
-        theta[j] = to_x(problem.family[j], problem.prior[j], draw_u(problem.family[j], problem.prior[j], stream))
+        theta[j] = to_x(
+            problem.family[j], problem.prior[j], draw_u(problem.family[j], problem.prior[j], stream)
+        )
     sort_groups(problem.follows, problem.precedes, theta)
     refresh(problem, state, r)
 
@@ -252,11 +254,21 @@ def trial_statistic(problem, state, r, c, theta, low, high):
     residual, shape = state.residual[r], state.shape[r, c]
     if is_quadratic(problem):
         return state.statistic[r] + vector.chi_square_change(
-            residual[low:high], problem.weight[low:high], shape[low:high], old, state.trial_shape[low:high], new
+            residual[low:high],
+            problem.weight[low:high],
+            shape[low:high],
+            old,
+            state.trial_shape[low:high],
+            new,
         )
     vector.copy(residual, state.trial_residual)
     vector.replace(
-        residual[low:high], shape[low:high], old, state.trial_shape[low:high], new, state.trial_residual[low:high]
+        residual[low:high],
+        shape[low:high],
+        old,
+        state.trial_shape[low:high],
+        new,
+        state.trial_residual[low:high],
     )
     return whole_statistic(problem, state.trial_residual, theta)
 
@@ -331,7 +343,9 @@ def _refresh_residual(problem, state, r, start, stop):
     if is_quadratic(problem):
         block = state.block[r]
         for b in range(start // BLOCK, stop // BLOCK):
-            block[b] = vector.chi_square(residual[b * BLOCK : (b + 1) * BLOCK], problem.weight[b * BLOCK : (b + 1) * BLOCK])
+            block[b] = vector.chi_square(
+                residual[b * BLOCK : (b + 1) * BLOCK], problem.weight[b * BLOCK : (b + 1) * BLOCK]
+            )
         total = 0.0
         for b in range(block.size):
             total += block[b]

@@ -42,7 +42,7 @@ def exchange(ladder, log_likelihood):
     Notes
     -----
     Syed, Bouchard-Cote, Deligiannidis & Doucet, JRSS-B 84 (2022) 321, algorithm 1. The rejection probability, not
-    the coin, is recorded. One uniform a pair is used whether it is needed or not, so the stream depends on nothing else.
+    the coin, is recorded. One uniform a pair is used, needed or not, so that the stream depends on nothing else.
     """
     levels = ladder.beta.size
     for pair in range(ladder.scans[0] % 2, levels - 1, 2):

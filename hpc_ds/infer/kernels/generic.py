@@ -187,7 +187,9 @@ def _settle(function, data, rows, tuning, counts, r, level, column, change):
     if change == -np.inf:
         return
     new = function(rows.trial[r], data)
-    if decide(rows.theta[r], rows.trial[r], rows.log_likelihood[r], new, tuning.beta[level], change, rows.stream[r]):
+    if decide(
+        rows.theta[r], rows.trial[r], rows.log_likelihood[r], new, tuning.beta[level], change, rows.stream[r]
+    ):
         rows.log_likelihood[r] = new
         counts.accepted[level, column] += 1
 
@@ -233,9 +235,13 @@ def propose_rows(priors, rows, tuning, move, j, levels, active, changes):
             changes[r] = propose_one(priors, rows.theta[r], rows.trial[r], rows.stream[r], step, j)
         elif move == BLOCK_MOVE:
             step, factor = tuning.step[levels[r], j], tuning.factor[levels[r]]
-            changes[r] = propose_block(priors, rows.theta[r], rows.trial[r], rows.noise, rows.stream[r], step, factor)
+            changes[r] = propose_block(
+                priors, rows.theta[r], rows.trial[r], rows.noise, rows.stream[r], step, factor
+            )
         else:
-            changes[r] = slice_propose(priors, rows.theta[r], rows.trial[r], rows.stream[r], rows.interval[r], j)
+            changes[r] = slice_propose(
+                priors, rows.theta[r], rows.trial[r], rows.stream[r], rows.interval[r], j
+            )
         if active[r] and changes[r] == -np.inf:
             copy(rows.theta[r], rows.trial[r])  # the likelihood is not asked about the impossible
 
@@ -303,5 +309,3 @@ def all_coordinates(priors, theta, u):
     """Sampling coordinates of every row."""
     for r in range(theta.shape[0]):
         coordinates(priors, theta[r], u[r])
-
-

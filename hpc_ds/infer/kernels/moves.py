@@ -221,7 +221,9 @@ def _conditional_coefficient(problem, state, tuning, r, level, j):
     theta, stream, c = state.theta[r], state.stream[r], problem.owner[j]
     family, prior, value = problem.family[j], problem.prior[j], theta[j]
     low, high = state.window[r, c]
-    along, norm = projections(state.residual[r, low:high], problem.weight[low:high], state.shape[r, c, low:high])
+    along, norm = projections(
+        state.residual[r, low:high], problem.weight[low:high], state.shape[r, c, low:high]
+    )
     tempered = tuning.beta[level]
     if problem.likelihood == ESTIMATED:
         tempered /= theta[problem.noise] ** 2
@@ -351,7 +353,9 @@ def relocate(problem, state, tuning, counts, r, level):
     for j in range(problem.first[c], problem.first[c] + 3):
         if problem.family[j] == FIXED:
             return
-        trial[j] = to_x(problem.family[j], problem.prior[j], draw_u(problem.family[j], problem.prior[j], stream))
+        trial[j] = to_x(
+            problem.family[j], problem.prior[j], draw_u(problem.family[j], problem.prior[j], stream)
+        )
         if not in_order(problem.follows, problem.precedes, trial, j, trial[j]):
             return
     if offer(problem, state, r, c, tuning.beta[level], 0.0, trial):

@@ -30,7 +30,8 @@ def present_spectrum(
     """
     of_peak = {name.partition("[")[0] for name in draws if "[" in name}
     stacked = {
-        name: np.stack([draws[f"{name}[{k}]"] for k in range(1, peaks + 1)], axis=-1) for name in sorted(of_peak)
+        name: np.stack([draws[f"{name}[{k}]"] for k in range(1, peaks + 1)], axis=-1)
+        for name in sorted(of_peak)
     }
     order = np.argsort(stacked["position"], axis=-1, kind="stable")
     stacked = {name: np.take_along_axis(values, order, axis=-1) for name, values in stacked.items()}
@@ -98,7 +99,10 @@ def _curves(table: Table, shape: str, background: str, stacked: Arrays, others: 
         "x": (("point",), table.x),
         "fit": (("quantile", "point"), fit),
         "background": (("quantile", "point"), np.percentile(level, QUANTILES, axis=0)),
-        "component": (("peak", "quantile", "point"), np.percentile(component, QUANTILES, axis=1).transpose(1, 0, 2)),
+        "component": (
+            ("peak", "quantile", "point"),
+            np.percentile(component, QUANTILES, axis=1).transpose(1, 0, 2),
+        ),
         "residual": (("point",), table.y - fit[2]),
     }
 

@@ -135,7 +135,9 @@ def parse_peaks(text: str) -> tuple[int, ...]:
         try:
             low, high = int(first), int(last if colon else first)
         except ValueError:
-            raise InputError(f"--peaks '{text}': a number, a range such as 1:6 or a list 1,2,5 is needed") from None
+            raise InputError(
+                f"--peaks '{text}': a number, a range such as 1:6 or a list 1,2,5 is needed"
+            ) from None
         if low < 1 or high < low:
             raise InputError(f"--peaks '{text}': at least 1 peak, and ranges upwards such as 1:6, are needed")
         peaks.extend(range(low, high + 1))
@@ -190,9 +192,15 @@ def _base_priors(table: Table, options: SpectrumOptions, noise: str | float) -> 
     for name, prior in options.overrides.items():
         base, _, index = name.partition("[")
         if base not in priors or (index and base not in peak):
-            raise InputError(f"--prior '{name}={prior}': no such parameter here; there are {', '.join(priors)}")
-        if index and not (index.endswith("]") and index[:-1].isdigit() and 1 <= int(index[:-1]) <= max(options.peaks)):
-            raise InputError(f"--prior '{name}={prior}': a peak from 1 to {max(options.peaks)} is needed in [ ]")
+            raise InputError(
+                f"--prior '{name}={prior}': no such parameter here; there are {', '.join(priors)}"
+            )
+        if index and not (
+            index.endswith("]") and index[:-1].isdigit() and 1 <= int(index[:-1]) <= max(options.peaks)
+        ):
+            raise InputError(
+                f"--prior '{name}={prior}': a peak from 1 to {max(options.peaks)} is needed in [ ]"
+            )
         _check_support(name, base, prior)
         if not index:
             priors[base] = prior
@@ -201,10 +209,16 @@ def _base_priors(table: Table, options: SpectrumOptions, noise: str | float) -> 
 
 def _check_support(name: str, base: str, prior: Prior) -> None:
     low, high = prior.support
-    if base in ("width", "precision", "noise", "background_decay") and (low < 0.0 or (prior.is_fixed and low <= 0.0)):
-        raise InputError(f"--prior '{name}={prior}': {base} must be greater than 0, the prior reaches {low:g}")
+    if base in ("width", "precision", "noise", "background_decay") and (
+        low < 0.0 or (prior.is_fixed and low <= 0.0)
+    ):
+        raise InputError(
+            f"--prior '{name}={prior}': {base} must be greater than 0, the prior reaches {low:g}"
+        )
     if base == "mixing" and (low < 0.0 or high > 1.0):
-        raise InputError(f"--prior '{name}={prior}': mixing lies between 0 and 1, the prior from {low:g} to {high:g}")
+        raise InputError(
+            f"--prior '{name}={prior}': mixing lies between 0 and 1, the prior from {low:g} to {high:g}"
+        )
 
 
 def _model(

@@ -1,7 +1,7 @@
 """Linear models of measured data: y = a x, y = a x + b and sums of any regressors, with Gaussian noise.
 
-Their log evidence and posterior are known in closed form where the noise is known, so that they check the sampler as
-much as they serve the user.
+Their log evidence and posterior are known in closed form where the noise is known, so that they check the
+sampler as much as they serve the user.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 from hpc_ds.infer.model import Model
 from hpc_ds.infer.models.linear.closed_form import ClosedForm, Comparison, Exact, closed_form
 from hpc_ds.infer.models.linear.likelihood import compress, log_likelihood
-from hpc_ds.infer.models.linear.observations import Observations, parameter_of, read_observations, regressors_of
+from hpc_ds.infer.models.linear.observations import (
+    Observations,
+    parameter_of,
+    read_observations,
+    regressors_of,
+)
 from hpc_ds.infer.models.linear.priors import default_priors
 from hpc_ds.infer.priors import Prior, parse
 from hpc_ds.runtime.errors import InputError
@@ -49,7 +54,8 @@ def linear_models(
     """Return one model for each sum of regressors.
 
     A model is called by its regressors (``"1 + x"``). Its parameters are ``intercept`` (of ``1``), ``slope``
-    (of ``x``), ``x^2`` ... ``x^9`` and the names of columns, in the order of the sum, then ``noise`` if estimated.
+    (of ``x``), ``x^2`` ... ``x^9`` and the names of columns, in the order of the sum, then ``noise`` if it
+    is estimated.
 
     Parameters
     ----------
@@ -58,16 +64,16 @@ def linear_models(
     terms : sequence of str
         Sums of regressors such as ``"1 + x + x^2"`` or ``"1 + temperature"``, one for each model.
     noise : float, "given", "estimate" or "auto"
-        Standard deviation of y: a number (or its text), the column of sigma, or a parameter; ``auto``: given if
-        there is such a column, else estimated.
+        Standard deviation of y: a number (or its text), the column of sigma, or a parameter; ``auto``: given
+        if there is such a column, else estimated.
     priors : mapping of parameter name to Prior or its text, optional
         In place of the default, in every model that has the parameter. Defaults: see `default_priors`.
 
     Raises
     ------
     InputError
-        One line: an unknown regressor, one given twice or zero everywhere, a noise that is not one, a prior of a
-        parameter that no model has, or a prior of the noise that allows negative values.
+        One line: an unknown regressor, one given twice or zero everywhere, a noise that is not one, a prior
+        of a parameter that no model has, or a prior of the noise that allows negative values.
     """
     observations = data if isinstance(data, Observations) else Observations.of(data)
     sums = _checked_sums(observations, [terms] if isinstance(terms, str) else terms)
@@ -91,7 +97,8 @@ def warnings_for(observations: Observations, models: Sequence[Model]) -> list[st
     points = observations.y.size
     lines = [f"{observations.path}: {line}" for line in observations.warnings]
     lines += [
-        f"{model.name} has {len(model.free)} parameters and the data only {points} points: its priors decide much"
+        f"{model.name} has {len(model.free)} parameters and the data only {points} points:"
+        " its priors decide much"
         for model in models
         if len(model.free) > points
     ]
@@ -116,7 +123,9 @@ def _sigma(observations: Observations, noise: float | str) -> float | NDArray[np
         return None
     if noise == "given":
         if observations.sigma is None:
-            raise InputError(f"--noise given: {observations.path} has no column of sigma, the standard deviations of y")
+            raise InputError(
+                f"--noise given: {observations.path} has no column of the standard deviations of y"
+            )
         return observations.sigma
     try:
         value = float(noise)

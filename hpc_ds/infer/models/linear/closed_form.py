@@ -1,4 +1,4 @@
-"""What is known exactly of linear models: evidence, posterior and model choice, to lay beside the sampler's figures."""
+"""What is known exactly of linear models: evidence, posterior and model choice."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hpc_ds.physics.linear import (
     selection_probability,
 )
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 _LOG_2PI = float(np.log(2.0 * np.pi))
 _LARGEST_CONDITION = 1e6  # of the scaled regressors: the evidence is then good to 1e-4
@@ -83,8 +83,10 @@ class Comparison:
     """F2."""
 
     selection_probability: float | None
-    """Probability that a repeated measurement favours the larger model, if the estimates here are the truth; None
-    unless all priors are uniform and the two models agree in those they share."""
+    """Probability that a repeated measurement favours the larger model, if the estimates here are the truth.
+
+    None unless all priors are uniform and the two models agree in those they share.
+    """
 
     false_positive_rate: float | None
     """The same if the smaller model is the truth."""
@@ -153,15 +155,15 @@ def closed_form(models: Sequence[Model]) -> ClosedForm:
 
 
 def _exact(model: Model) -> Exact:
-    """Solve one model in coefficients scaled to regressors of length 1, which leaves the evidence as it is."""
+    """Solve one model in coefficients scaled so that the precision has ones on its diagonal."""
     _check_form(model)
     data = _with_normal_priors(model)
     size = np.sqrt(np.diag(data.precision))
     scaled = Likelihood(data.estimate * size, data.precision / np.outer(size, size), data.log_peak)
     if np.linalg.cond(scaled.precision) > _LARGEST_CONDITION**2:
-        raise NoClosedFormError("the regressors are linearly dependent, or nearly so: leave one out, or centre x")
+        raise NoClosedFormError("the regressors are (nearly) linearly dependent: leave one out, or centre x")
     low, high, log_open = _walls(model, data.estimate, np.sqrt(np.diag(scaled.covariance)) / size)
-    box = BoxPrior(low * size, high * size)
+    box = BoxPrior(low * size, high * size)  # the evidence is the same in any units
     mean, covariance = posterior(scaled, box)
     return Exact(
         name=model.name,
@@ -198,7 +200,7 @@ def _with_normal_priors(model: Model) -> Likelihood:
 
 
 def _walls(model: Model, estimate: Array, deviation: Array) -> tuple[Array, Array, float]:
-    """Return the ends (p,) of uniform priors and, in place of others, walls out of reach with their log widths."""
+    """Return the ends (p,) of uniform priors, for others walls out of reach, and the log widths of these."""
     low, high = estimate - _OPEN * deviation, estimate + _OPEN * deviation
     log_open = 0.0
     for place, j in enumerate(model.free):

@@ -1,7 +1,7 @@
 """The Gaussian likelihood of a linear model, its data compressed to a triangle of as many rows as parameters.
 
-For any theta, |y - X theta|^2 is the square of (X, y) times (theta, -1), and of the triangle R of (X, y) = Q R in their
-place: an evaluation costs p^2 operations however many points there are, and loses no digit to the normal equations.
+For any theta, |y - X theta| is the length of (X, y) times (theta, -1), and of R times it where (X, y) = Q R.
+An evaluation costs p^2 operations however many points there are, and loses no digit to normal equations.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def compress(design: Array, y: Array, sigma: float | Array | None) -> Array:
     Returns
     -------
     (p + 2, p + 1) float64
-        The triangle R of (design, y) / sigma, then a row that begins with the log-likelihood's constant and n.
+        The triangle R of (design, y) / sigma, then a row that begins with the log-likelihood's constant and
+        n.
     """
     points, regressors = design.shape
     scale = np.broadcast_to(1.0 if sigma is None else sigma, points)

@@ -18,7 +18,19 @@ Array = NDArray[np.float64]
 
 _POWER = re.compile(r"x\^([2-9])")
 _PARAMETERS = {"1": "intercept", "x": "slope"}
-_SIGMA_NAMES = ("sigma", "error", "err", "sd", "std", "stdev", "uncertainty", "unc", "dy", "yerr", "y_err", "sigma_y")
+_SIGMA_NAMES = (
+    "sigma",
+    "sigma_y",
+    "error",
+    "err",
+    "yerr",
+    "y_err",
+    "dy",
+    "sd",
+    "std",
+    "stdev",
+    "uncertainty",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +69,8 @@ class Observations:
                 raise InputError(f"{self.path}: no column '{name}'; there are {', '.join(columns)}")
         for name, values in columns.items():
             if values.shape != (self.y.size,) or self.y.size == 0:
-                raise InputError(f"{self.path}, column '{name}': shape {values.shape}; that of y is {self.y.shape}")
+                needed = f"{self.y.shape} is that of y"
+                raise InputError(f"{self.path}, column '{name}': its shape is {values.shape}, {needed}")
             self._check(name, np.isfinite(values), "a finite number is needed")
         if self.sigma_name:
             self._check(self.sigma_name, columns[self.sigma_name] > 0.0, "a standard deviation > 0 is needed")
@@ -66,9 +79,10 @@ class Observations:
     def of(cls, table: Table) -> Observations:
         """Return a table's x, y and sigma."""
         columns = {table.x_name: table.x, table.y_name: table.y}
-        if table.sigma is None:
-            return cls(columns, table.x_name, table.y_name, None, table.path, table.warnings)
-        return cls(columns | {"sigma": table.sigma}, table.x_name, table.y_name, "sigma", table.path, table.warnings)
+        sigma_name = None if table.sigma is None else f"sigma of {table.y_name}"
+        if table.sigma is not None:
+            columns[f"sigma of {table.y_name}"] = table.sigma
+        return cls(columns, table.x_name, table.y_name, sigma_name, table.path, table.warnings)
 
     @property
     def x(self) -> Array:
@@ -102,8 +116,9 @@ class Observations:
         power = _POWER.fullmatch(name)
         if name == "1":
             return np.ones_like(self.y)
+        column = np.asarray(self.columns[self.x_name if power or name == "x" else name])
         with np.errstate(over="ignore", under="ignore"):
-            values = self.x ** int(power[1]) if power else self.x if name == "x" else np.asarray(self.columns[name])
+            values = column ** int(power[1]) if power else column
             squares = float(values @ values)
         if not 0.0 < squares < np.inf:
             problem = "zero everywhere" if squares == 0.0 else "too large a number"
@@ -120,9 +135,9 @@ class Observations:
 def read_observations(path: str | os.PathLike[str], terms: Sequence[str] = ()) -> Observations:
     """Read y, x, sigma and the columns that the terms name from a text, NPZ or HDF5 file.
 
-    y is the column called y, else the second; x the one called x, else the first that is left (x in the second column
-    leaves the first to y). sigma is a column with
-    such a name (sigma, error, sd, dy, ...) that no term names. Columns that no term names are not read.
+    y is the column called y, else the second (the first if x is the second); x the one called x, else the
+    first that is left. sigma is a column with such a name (sigma, error, sd, dy, ...) that no term names.
+    Columns without a part are not read.
 
     Raises
     ------
@@ -136,7 +151,9 @@ def read_observations(path: str | os.PathLike[str], terms: Sequence[str] = ()) -
     x, y, sigma = _roles(columns.names, wanted)
     used = [c for c, name in enumerate(columns.names) if c in (x, y, sigma) or name in wanted]
     if len({columns.names[c] for c in used}) < len(used):
-        raise InputError(f"{columns.path}: two columns of one name in '{', '.join(columns.names)}'; rename one")
+        raise InputError(
+            f"{columns.path}: two columns have one name ({', '.join(columns.names)}); rename one"
+        )
     left_out = [name for c, name in enumerate(columns.names) if c not in used]
     return Observations(
         columns={columns.names[c]: columns.numbers(c) for c in used},
@@ -149,7 +166,7 @@ def read_observations(path: str | os.PathLike[str], terms: Sequence[str] = ()) -
 
 
 def regressors_of(term: str, observations: Observations) -> list[str]:
-    """Return the regressors of a sum such as ``"1 + x + x^2"`` in its order; the column x by its own name is ``x``.
+    """Return the regressors of a sum such as ``"1 + x + x^2"`` in its order, the column x as ``x``.
 
     Raises
     ------

@@ -13,7 +13,7 @@ from hpc_ds.infer.priors import Prior, log_uniform, uniform
 
 Array = NDArray[np.float64]
 
-_WIDE = 10.0  # how far beyond the scale of the data a prior reaches, and how many standard errors beyond the estimate
+_WIDE = 10.0  # times the scale of the data, and standard errors beyond the estimate, that a prior reaches
 _CUT = 1e-6  # what the box may cut off the marginal posterior if the noise is estimated
 _FARTHEST = 100.0  # standard errors: Student's law of 1 or 2 degrees of freedom has no end
 _SMALLEST_NOISE = 1e-10  # of the data's size, where a model goes through all points
@@ -29,10 +29,11 @@ def default_priors(
     """Return a prior for every parameter.
 
     The coefficient of a regressor f has ``uniform(-h, h)``, where h is ten times what f needs to explain the
-    data alone, 10 max(rms(y) / rms(f), sd(y) / sd(f)). It is wider where the posterior of one of the models needs it:
-    at least |estimate| + 10 standard errors, so that the box cuts off less than 1e-20 of the posterior. If the noise is
-    estimated, Student's law of the estimate takes the place of the 10: less than 1e-6 is cut off from 3 degrees
-    of freedom on, at most 1 % below (100 standard errors). h is rounded up to 1, 2 or 5 times a power of ten.
+    data alone, 10 max(rms(y) / rms(f), sd(y) / sd(f)). It is wider where the posterior of one of the models
+    needs it: at least |estimate| + 10 standard errors, so that the box cuts off less than 1e-20 of the
+    posterior. If the noise is estimated, Student's law of the estimate sets their number: less than 3e-6 is
+    cut off from 3 degrees of freedom on, at most 1 % below (100 standard errors). h is rounded up to 1, 2 or
+    5 times a power of ten.
 
     An estimated noise has ``log_uniform(low, high)`` from a tenth of the smallest noise that a model leaves,
     sqrt(RSS / (n - p)), to ten times the largest or rms(y), rounded outwards in the same way.
@@ -60,7 +61,7 @@ def default_priors(
 
 
 def _scale(column: Array, y: Array) -> float:
-    """Return what coefficient it takes to explain y, or its variation, by this column alone; 1 if y is zero."""
+    """Return the coefficient that explains y, or its variation, by this column alone (1 stands for y = 0)."""
     scale = _rms(y) / _rms(column)
     if np.ptp(column) > 0.0:
         scale = max(scale, float(np.std(y) / np.std(column)))
