@@ -143,13 +143,25 @@ def _spectrum(data: str, given: Mapping[str, Any]) -> Request:
 def _linear(data: str, given: Mapping[str, Any]) -> Request:
     _only(given, LINEAR_KEYS, "linear")
     from hpc_ds.infer.models import linear
-    from hpc_ds.store.table import read_columns
 
-    names, columns = read_columns(data)
-    request = linear.read_request(names, columns, given)
-    config = {"model": "linear", **request.config, "data": {"path": data, "sha256": _hash(columns)}}
-    extra = {"model": "linear", "data": {"path": data, "n": int(columns.shape[1]), "columns": list(names)}}
-    return Request(request.models, config, extra | request.extra, request.warnings)
+    terms = given.get("terms", linear.DEFAULT_TERMS)
+    terms = [terms] if isinstance(terms, str) else list(terms)
+    noise, priors = parse_noise(given.get("noise", "auto")), parse_overrides(given.get("prior", {}))
+    seen = linear.read_observations(data, terms)
+    models = linear.linear_models(seen, terms, noise, priors)
+    config = {
+        "model": "linear",
+        "terms": [model.name for model in models],
+        "noise": noise,
+        "prior": {name: str(prior) for name, prior in priors.items()},
+        "data": {"path": data, "sha256": _hash(*seen.columns.values())},
+    }
+    extra = {
+        "model": "linear",
+        "data": {"path": data, "n": int(seen.y.size), "x_name": seen.x_name, "y_name": seen.y_name},
+        "closed_form": linear.closed_form(models).to_dict(),
+    }
+    return Request(models, config, extra, linear.warnings_for(seen, models))
 
 
 def _own(model: str, data: str | None, given: Mapping[str, Any]) -> Request:

@@ -1,9 +1,9 @@
 """State of a sum of components under compiled moves: y = sum_c coefficient_c shape_c(x) + noise.
 
 A move changes one component; only that component's shape is evaluated again, and only where it differs from zero.
-Whatever is cached (shapes, residual, block sums) is a pure function of the parameters: the residual of a window is
-summed anew over its components in their order whenever a move is accepted, so nothing drifts, and a state
-restored from its parameters alone continues bit for bit.
+Within a scan the residual follows the moves by differences; at its end `settle_residual` sums it anew over the components
+in their order. After a scan all that is cached is thus a pure function of the parameters: nothing drifts, and a
+state restored from its parameters alone continues bit for bit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hpc_ds.infer.kernels import vector
 from hpc_ds.infer.kernels.priors import draw_u, log_density, to_x
 from hpc_ds.infer.kernels.vector import BLOCK
-from hpc_ds.runtime.compiled import compiled
+from hpc_ds.runtime.compiled import compiled, inlined
 
 KNOWN, ESTIMATED, POISSON = 0, 1, 2
 """Noise: standard deviation given at each point; one unknown standard deviation; counts."""
@@ -25,7 +25,8 @@ GAUSSIAN_PRECISION, GAUSSIAN, LORENTZIAN, PSEUDO_VOIGT, CONSTANT, SLOPE, EXPONEN
 """Kinds of components; the first four are peaks: (amplitude, position, width[, mixing])."""
 
 _FOUR_LN2 = 4.0 * np.log(2.0)
-_NEGLIGIBLE = 40.0  # exp(-40) = 4e-18: a Gaussian below this fraction of its height is taken as zero
+_NEGLIGIBLE = 36.0  # exp(-36) = 2e-16: a Gaussian below this fraction of its height is taken as zero
+_LARGEST_FALL = 1e-4  # of chi square in one move by differences: the residual then keeps 14 digits
 
 
 class Problem(NamedTuple):
@@ -59,7 +60,6 @@ class State(NamedTuple):
     shape: NDArray[np.float64]  # (replicas, components, padded)
     window: NDArray[np.int64]  # (replicas, components, 2)
     residual: NDArray[np.float64]  # (replicas, padded)
-    block: NDArray[np.float64]  # (replicas, blocks) chi square of each block
     trial_theta: NDArray[np.float64]  # (parameters,) scratch
     trial_shape: NDArray[np.float64]  # (padded,) scratch
     trial_residual: NDArray[np.float64]  # (padded,) scratch
@@ -76,7 +76,6 @@ def new_state(problem: Problem, theta: NDArray[np.float64], stream: NDArray[np.u
         shape=np.zeros((replicas, components, padded)),
         window=np.zeros((replicas, components, 2), dtype=np.int64),
         residual=np.zeros((replicas, padded)),
-        block=np.zeros((replicas, padded // BLOCK)),
         trial_theta=np.zeros(problem.family.size),
         trial_shape=np.zeros(padded),
         trial_residual=np.zeros(padded),
@@ -97,10 +96,9 @@ def refresh(problem, state, r):
     """Compute everything cached of replica r from its parameters."""
     theta = state.theta[r]
     for c in range(problem.kind.size):
-        low, high = window_of(problem, c, theta)
-        evaluate(problem, c, theta, low, high, state.trial_shape)
-        _store_shape(state, r, c, low, high)
-    _refresh_residual(problem, state, r, 0, problem.x.size)
+        low, high, start, stop = prepare(problem, state, r, c, theta)
+        _store_shape(state, r, c, low, high, start, stop)
+    settle_residual(problem, state, r)
 
 
 @compiled
@@ -133,7 +131,7 @@ def sort_groups(follows, precedes, theta):
             last = precedes[last]
 
 
-@compiled
+@inlined
 def in_order(follows, precedes, theta, j, value):
     """Whether parameter j may take this value beside its neighbours in an ordered group."""
     if follows[j] >= 0 and theta[follows[j]] > value:
@@ -150,7 +148,7 @@ def log_prior(problem, theta):
     return total
 
 
-@compiled
+@inlined
 def window_of(problem, c, theta):
     """Points [low, high), whole blocks, outside which component c is zero."""
     kind = problem.kind[c]
@@ -163,7 +161,7 @@ def window_of(problem, c, theta):
     return low * BLOCK, max(low, high) * BLOCK
 
 
-@compiled
+@inlined
 def shape_parameters(kind):
     """Number of parameters of a kind of component beside its coefficient."""
     if kind <= LORENTZIAN:
@@ -175,7 +173,7 @@ def shape_parameters(kind):
     return 0
 
 
-@compiled
+@inlined
 def gaussian_decay(kind, width):
     """Decay of exp(-decay z^2) from the width parameter: a precision, or a full width at half maximum."""
     if kind == GAUSSIAN_PRECISION:
@@ -183,7 +181,7 @@ def gaussian_decay(kind, width):
     return _FOUR_LN2 / (width * width)
 
 
-@compiled
+@inlined
 def _first_block_ending_above(x, value):
     low, high = 0, x.size // BLOCK
     while low < high:
@@ -195,7 +193,7 @@ def _first_block_ending_above(x, value):
     return low
 
 
-@compiled
+@inlined
 def _first_block_beginning_above(x, value):
     low, high = 0, x.size // BLOCK
     while low < high:
@@ -207,7 +205,7 @@ def _first_block_beginning_above(x, value):
     return low
 
 
-@compiled
+@inlined
 def evaluate(problem, c, theta, low, high, out):
     """Write the shape of component c, without its coefficient, to out[low:high]."""
     x, into, first, kind = problem.x[low:high], out[low:high], problem.first[c], problem.kind[c]
@@ -226,7 +224,7 @@ def evaluate(problem, c, theta, low, high, out):
         vector.exponential_shape(x, problem.x[0], theta[first + 1], into)
 
 
-@compiled
+@inlined
 def log_likelihood_of(problem, statistic, theta):
     """Log-likelihood from the statistic and, where the noise is estimated, its standard deviation."""
     if problem.likelihood == KNOWN:
@@ -237,40 +235,36 @@ def log_likelihood_of(problem, statistic, theta):
     return problem.offset - problem.points * np.log(sigma) - 0.5 * statistic / (sigma * sigma)
 
 
-@compiled
+@inlined
 def is_quadratic(problem):
     """Whether the statistic is a chi square that is quadratic in every coefficient."""
     return problem.likelihood != POISSON and problem.shirley < 0
 
 
-@compiled
-def trial_statistic(problem, state, r, c, theta, low, high):
-    """Statistic of replica r if component c had the parameters `theta` and the shape trial_shape[low:high].
+@inlined
+def trial_statistic(problem, state, r, c, theta, start, stop):
+    """Statistic of replica r if component c had the parameters `theta` and the shape trial_shape[start:stop].
 
-    [low, high) covers the old and the new window of the component, and trial_shape is zero where only the old is.
+    [start, stop) covers the old and the new window of the component, and trial_shape is zero where only the old is.
+    The residual that goes with it is left in trial_residual[start:stop].
     """
-    first = problem.first[c]
+    first, shape = problem.first[c], state.shape[r, c]
     old, new = state.theta[r, first], theta[first]
-    residual, shape = state.residual[r], state.shape[r, c]
-    if is_quadratic(problem):
-        return state.statistic[r] + vector.chi_square_change(
-            residual[low:high],
-            problem.weight[low:high],
-            shape[low:high],
-            old,
-            state.trial_shape[low:high],
-            new,
-        )
-    vector.copy(residual, state.trial_residual)
-    vector.replace(
-        residual[low:high],
-        shape[low:high],
+    residual, trial = state.residual[r], state.trial_residual
+    if not is_quadratic(problem):
+        vector.copy(residual, trial)
+    change = vector.replace(
+        residual[start:stop],
+        problem.weight[start:stop],
+        shape[start:stop],
         old,
-        state.trial_shape[low:high],
+        state.trial_shape[start:stop],
         new,
-        state.trial_residual[low:high],
+        trial[start:stop],
     )
-    return whole_statistic(problem, state.trial_residual, theta)
+    if is_quadratic(problem):
+        return state.statistic[r] + change
+    return whole_statistic(problem, trial, theta)
 
 
 @compiled
@@ -287,7 +281,7 @@ def whole_statistic(problem, residual, theta):
     return vector.shirley_chi_square(x, y, residual, weight, theta[j], theta[j + 1], points)
 
 
-@compiled
+@inlined
 def prepare(problem, state, r, c, theta):
     """Evaluate component c at `theta` into trial_shape; return its window and the union with the present one."""
     low, high = window_of(problem, c, theta)
@@ -304,52 +298,49 @@ def prepare(problem, state, r, c, theta):
     return low, high, start, stop
 
 
-@compiled
-def accept_component(problem, state, r, c, theta, low, high, start, stop):
-    """Make trial_shape and `theta` those of component c of replica r; [start, stop) is what changes."""
+@inlined
+def accept_component(problem, state, r, c, theta, statistic, low, high, start, stop):
+    """Make `theta`, trial_shape and trial_residual those of replica r, where component c moved; see `prepare`."""
     vector.copy(theta, state.theta[r])
-    _store_shape(state, r, c, low, high)
-    _refresh_residual(problem, state, r, start, stop)
+    _store_shape(state, r, c, low, high, start, stop)
+    vector.copy(state.trial_residual[start:stop], state.residual[r, start:stop])
+    _follow(problem, state, r, statistic)
 
 
-@compiled
-def accept_coefficient(problem, state, r, c, value):
-    """Give component c of replica r another coefficient."""
-    state.theta[r, problem.first[c]] = value
+@inlined
+def accept_coefficient(problem, state, r, c, value, statistic):
+    """Give component c of replica r another coefficient, with which the statistic is this."""
     low, high = state.window[r, c]
-    _refresh_residual(problem, state, r, low, high)
+    change = value - state.theta[r, problem.first[c]]
+    state.theta[r, problem.first[c]] = value
+    vector.subtract(state.residual[r, low:high], change, state.shape[r, c, low:high])
+    _follow(problem, state, r, statistic)
 
 
 @compiled
-def _store_shape(state, r, c, low, high):
-    shape = state.shape[r, c]
-    old_low, old_high = state.window[r, c]
-    shape[old_low:old_high] = 0.0
-    vector.copy(state.trial_shape[low:high], shape[low:high])
+def settle_residual(problem, state, r):
+    """Sum the residual of replica r anew over its components, and what depends on it."""
+    residual, theta = state.residual[r], state.theta[r]
+    vector.copy(problem.y, residual)
+    for c in range(problem.kind.size):
+        low, high = state.window[r, c]
+        vector.subtract(residual[low:high], theta[problem.first[c]], state.shape[r, c, low:high])
+    state.statistic[r] = whole_statistic(problem, residual, theta)
+    state.log_likelihood[r] = log_likelihood_of(problem, state.statistic[r], theta)
+
+
+@inlined
+def _follow(problem, state, r, statistic):
+    """Take over the statistic of an accepted move; where it fell so far that digits are lost, sum anew."""
+    if not is_quadratic(problem) or not statistic > _LARGEST_FALL * state.statistic[r]:
+        settle_residual(problem, state, r)
+    else:
+        state.statistic[r] = statistic
+        state.log_likelihood[r] = log_likelihood_of(problem, statistic, state.theta[r])
+
+
+@inlined
+def _store_shape(state, r, c, low, high, start, stop):
+    vector.copy(state.trial_shape[start:stop], state.shape[r, c, start:stop])
     state.window[r, c, 0] = low
     state.window[r, c, 1] = high
-
-
-@compiled
-def _refresh_residual(problem, state, r, start, stop):
-    residual = state.residual[r]
-    theta = state.theta[r]
-    vector.copy(problem.y[start:stop], residual[start:stop])
-    for c in range(problem.kind.size):
-        low = max(start, state.window[r, c, 0])
-        high = min(stop, state.window[r, c, 1])
-        if low < high:
-            vector.subtract(residual[low:high], theta[problem.first[c]], state.shape[r, c, low:high])
-    if is_quadratic(problem):
-        block = state.block[r]
-        for b in range(start // BLOCK, stop // BLOCK):
-            block[b] = vector.chi_square(
-                residual[b * BLOCK : (b + 1) * BLOCK], problem.weight[b * BLOCK : (b + 1) * BLOCK]
-            )
-        total = 0.0
-        for b in range(block.size):
-            total += block[b]
-        state.statistic[r] = total
-    else:
-        state.statistic[r] = whole_statistic(problem, residual, theta)
-    state.log_likelihood[r] = log_likelihood_of(problem, state.statistic[r], theta)

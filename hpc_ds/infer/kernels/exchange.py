@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hpc_ds.infer.kernels.components import draw_from_prior, log_prior
+from hpc_ds.infer.kernels.components import draw_from_prior, log_prior, settle_residual
 from hpc_ds.infer.kernels.moves import sweep
 from hpc_ds.infer.kernels.vector import copy
 from hpc_ds.runtime.compiled import compiled
@@ -79,6 +79,7 @@ def explore(problem, state, schedule, tuning, counts, levels, sweeps):
         else:
             for _ in range(sweeps):
                 sweep(problem, state, schedule, tuning, counts, r, levels[r])
+            settle_residual(problem, state, r)
 
 
 @compiled

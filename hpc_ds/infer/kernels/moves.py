@@ -26,7 +26,7 @@ from hpc_ds.infer.kernels.components import (
 from hpc_ds.infer.kernels.priors import draw_u, log_density, log_density_u, to_u, to_x
 from hpc_ds.infer.kernels.vector import copy, projections
 from hpc_ds.infer.priors import FIXED
-from hpc_ds.runtime.compiled import compiled
+from hpc_ds.runtime.compiled import compiled, inlined
 from hpc_ds.runtime.philox import exponential, integer, normal, uniform
 
 METROPOLIS, CONDITIONAL, SLICE, PEAK, RELOCATE, PERMUTE = range(6)
@@ -82,7 +82,7 @@ def sweep(problem, state, schedule, tuning, counts, r, level):
             permute(problem, state, r)
 
 
-@compiled
+@inlined
 def has_closed_form(problem, j):
     """Whether the log-likelihood as a function of parameter j alone is known without another pass over the data."""
     if problem.likelihood == ESTIMATED and j == problem.noise:
@@ -112,14 +112,14 @@ def metropolis(problem, state, tuning, counts, r, level, j):
         counts.accepted[level, j] += 1
 
 
-@compiled
+@inlined
 def is_position(problem, j):
     """Whether parameter j is the position of a peak."""
     c = problem.owner[j]
     return c >= 0 and problem.kind[c] <= PSEUDO_VOIGT and j == problem.first[c] + 1
 
 
-@compiled
+@inlined
 def width_of(problem, theta, c):
     """Full width at half maximum of peak c."""
     width = theta[problem.first[c] + 2]
@@ -128,7 +128,7 @@ def width_of(problem, theta, c):
     return width
 
 
-@compiled
+@inlined
 def position_scale(problem, theta, c, beta):
     """Standard deviation of a peak's position to be expected at this temperature (Fisher information).
 
@@ -143,7 +143,7 @@ def position_scale(problem, theta, c, beta):
     return min(width / max(signal, 1e-12), span)
 
 
-@compiled
+@inlined
 def typical_weight(problem, theta):
     """1 / variance of a point's noise, near enough to scale proposals."""
     if problem.likelihood == ESTIMATED:
@@ -151,13 +151,13 @@ def typical_weight(problem, theta):
     return problem.weight[problem.points // 2]
 
 
-@compiled
+@inlined
 def offer(problem, state, r, c, beta, change, trial):
     """Accept or refuse `trial`, which differs in component c (-1: in none), with `change` of log prior + log q."""
     return settle(problem, state, r, c, beta, change, trial, -exponential(state.stream[r]))
 
 
-@compiled
+@inlined
 def settle(problem, state, r, c, beta, change, trial, height):
     """Make `trial` the state if its log density exceeds the present one's by at least `height`; never where NaN."""
     if c < 0:
@@ -176,7 +176,7 @@ def settle(problem, state, r, c, beta, change, trial, height):
     log_likelihood = log_likelihood_of(problem, statistic, trial)
     if not beta * (log_likelihood - state.log_likelihood[r]) + change >= height:
         return False
-    accept_component(problem, state, r, c, trial, low, high, start, stop)
+    accept_component(problem, state, r, c, trial, statistic, low, high, start, stop)
     return True
 
 
@@ -227,22 +227,21 @@ def _conditional_coefficient(problem, state, tuning, r, level, j):
     tempered = tuning.beta[level]
     if problem.likelihood == ESTIMATED:
         tempered /= theta[problem.noise] ** 2
-    along, norm = tempered * along, tempered * norm
-    width = min(tuning.scale[j], 3.0 / np.sqrt(norm + 1e-300))
+    width = min(tuning.scale[j], 3.0 / np.sqrt(tempered * norm + 1e-300))
     floor = log_density(family, prior, value) - exponential(stream)
     left = value - width * uniform(stream)
     right = left + width
     for _ in range(100):
-        if not _coefficient_density(family, prior, left, value, along, norm) > floor:
+        if not _coefficient_density(family, prior, left, value, tempered, along, norm) > floor:
             break
         left -= width
     for _ in range(100):
-        if not _coefficient_density(family, prior, right, value, along, norm) > floor:
+        if not _coefficient_density(family, prior, right, value, tempered, along, norm) > floor:
             break
         right += width
     while True:
         new = left + (right - left) * uniform(stream)
-        if _coefficient_density(family, prior, new, value, along, norm) >= floor and in_order(
+        if _coefficient_density(family, prior, new, value, tempered, along, norm) >= floor and in_order(
             problem.follows, problem.precedes, theta, j, new
         ):
             break
@@ -250,13 +249,14 @@ def _conditional_coefficient(problem, state, tuning, r, level, j):
             left = new
         else:
             right = new
-    accept_coefficient(problem, state, r, c, new)
+    change = new - value
+    accept_coefficient(problem, state, r, c, new, state.statistic[r] + change * (norm * change - 2.0 * along))
 
 
-@compiled
-def _coefficient_density(family, prior, new, old, along, norm):
+@inlined
+def _coefficient_density(family, prior, new, old, tempered, along, norm):
     d = new - old
-    return log_density(family, prior, new) + d * (along - 0.5 * norm * d)
+    return log_density(family, prior, new) + tempered * d * (along - 0.5 * norm * d)
 
 
 @compiled
