@@ -1,19 +1,43 @@
-"""Settings of the manual: Markdown pages by MyST, the reference from the docstrings."""
+"""Settings of the manual: Markdown pages by MyST, tables and the reference from the code itself."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
 from hpc_ds import __version__
+from hpc_ds.infer import diagnostics, ladder
+from hpc_ds.runtime import deadline, lock
 
 project = "hpc-ds"
 author = "the hpc-ds developers"
 project_copyright = "2026, the hpc-ds developers"
 release = version = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "tables_from_code",
+]
+exclude_patterns = ["_build", "_extensions"]
 html_theme = "furo"
 html_title = "hpc-ds"
 
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "substitution"]
 myst_heading_anchors = 3
+# Thresholds that pages quote: the code's own values.
+myst_substitutions = {
+    "enough_round_trips": str(diagnostics.ENOUGH_ROUND_TRIPS),
+    "enough_draws": str(diagnostics.ENOUGH_DRAWS),
+    "largest_r_hat": str(diagnostics.LARGEST_R_HAT),
+    "largest_error": str(diagnostics.LARGEST_ERROR),
+    "replicas_a_barrier": f"{ladder.REPLICAS_A_BARRIER:g}",
+    "most_replicas": str(ladder.MOST_REPLICAS),
+    "margin": f"{deadline.MARGIN:g}",
+    "stale": f"{lock.STALE:g}",
+}
 
 napoleon_google_docstring = False
 napoleon_use_rtype = False

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hpc_ds import __version__
-from hpc_ds.infer.settings import GROWABLE, Settings
-from hpc_ds.runtime.errors import (
-    EXIT_AGAIN,
-    EXIT_BAD_INPUT,
-    EXIT_DONE,
-    EXIT_FAILURE,
-    InputError,
-    StorageError,
-)
+from hpc_ds.infer.settings import GROWABLE, Settings, make_settings
+from hpc_ds.runtime.errors import EXIT_AGAIN, EXIT_BAD_INPUT, InputError
 from hpc_ds.studies import STUDIES
 
 if TYPE_CHECKING:
-    from hpc_ds.infer.model import Model
+    from hpc_ds.infer.request import Request
     from hpc_ds.runtime.world import World
 
 app = typer.Typer(
@@ -101,21 +95,15 @@ def run(
     checkpoint_every: CheckpointEvery = None,
 ) -> None:
     """Run the whole chain of a study, to report.html."""
+    from hpc_ds.runtime.world import get_world
+
     if study not in STUDIES:
         raise InputError(f"study '{study}': unknown; known are {', '.join(STUDIES)}")
     if scale not in ("quick", "full"):
         raise InputError(f"--scale '{scale}': quick or full is needed")
-    import importlib
-
     module = importlib.import_module(STUDIES[study].module)
-    table = module.data()
-    values = module.settings(scale) | _sampling_options(context.params)
-    extra = {
-        "model": study,
-        "study": STUDIES[study].title,
-        "data": {"path": table.path, "n": int(table.x.size), "x_name": table.x_name, "y_name": table.y_name},
-    }
-    _sample_to_report(module.models(), values, out, {"study": study}, extra, [], time)
+    settings = make_settings(module.settings(scale) | _sampling_options(context.params))
+    _sample_to_report(_study_request(study, module), settings, out, _seconds(time), get_world())
 
 
 @app.command()
@@ -184,18 +172,11 @@ def infer(
     checkpoint_every: CheckpointEvery = None,
 ) -> None:
     """Sample posteriors and weigh models by their evidence, for your own data."""
-    from hpc_ds.infer.request import build_request, read_config
+    from hpc_ds.runtime.agreement import agreed
+    from hpc_ds.runtime.world import get_world
 
-    known = [name for name in context.params if name not in ("model", "data", "config")]
-    given = read_config(config, known) if config else {}
-    given |= {name: value for name, value in context.params.items() if name in known and _is_set(value)}
-    folder = str(given.pop("out", ""))
-    if not folder:
-        raise InputError("--out: a run folder is needed, e.g. --out runs/first")
-    limit = given.pop("time", None)
-    values = {name: given.pop(name) for name in list(given) if name in Settings.model_fields}
-    request = build_request(model, data, given)
-    _sample_to_report(request.models, values, folder, request.config, request.extra, request.warnings, limit)
+    world = get_world()
+    _sample_to_report(*agreed(world, _read_order, model, data, config, context.params), world)
 
 
 @app.command()
@@ -213,8 +194,11 @@ def status(folder: Annotated[str, typer.Argument(help="A run folder, running or 
     from hpc_ds.runtime.progress import read_progress
 
     state = read_state(folder)
-    alive = ", alive" if state.get("alive") else ""
-    typer.echo(f"{folder}: {state['state']}{alive}")
+    killed = state["state"] == "running" and not state["alive"]
+    note = f" ({state['note']})" if state["note"] else ""
+    unfinished = killed or state["state"] in ("stopped", "failed")
+    cure = "; the same command goes on from here" if unfinished else ""
+    typer.echo(f"{folder}: {'killed' if killed else state['state']}{note}{cure}")
     lines = read_progress(os.path.join(folder, "progress.jsonl"))
     if lines:
         last = lines[-1]
@@ -233,26 +217,39 @@ def compare(
 
 
 @app.command()
-def init(engine: Annotated[str, typer.Argument(help="infer")]) -> None:
-    """Print a commented configuration to start from: hpc-ds init infer > spectrum.toml."""
+def init(
+    engine: Annotated[str, typer.Argument(help="infer")],
+    model: Annotated[str, typer.Argument(help="spectrum, linear, or file.py:name.")] = "spectrum",
+) -> None:
+    """Print a commented configuration to start from: hpc-ds init infer spectrum > spectrum.toml."""
+    from hpc_ds.infer.request import keys_of
+
     if engine != "infer":
         raise InputError(f"hpc-ds init {engine}: only infer has a configuration")
     command = typer.main.get_command(app).commands["infer"]  # type: ignore[attr-defined]
-    typer.echo("# hpc-ds infer spectrum data.csv --config this-file.toml --out runs/first")
+    known = ("out", "time", *keys_of(model), *Settings.model_fields)
+    typer.echo(f"# hpc-ds infer {model} data.csv --config this-file.toml --out runs/first")
     for parameter in command.params:
-        if parameter.param_type_name == "option" and parameter.name not in ("config", "help"):
-            typer.echo(
-                f"\n# {parameter.help}\n# {parameter.name.replace('_', '-')} = {_example(parameter.name)}"
-            )
+        if parameter.param_type_name == "option" and parameter.name in known:
+            key = parameter.name.replace("_", "-")
+            typer.echo(f"\n# {parameter.help}\n# {key} = {_example(parameter.name, model)}")
 
 
-def _example(name: str) -> str:
+def _example(name: str, model: str) -> str:
+    spectral = model == "spectrum"
     examples = {
-        "out": '"runs/first"', "time": '"2:00:00"', "peaks": '"1:6"', "shape": '"gaussian"', "background": '"linear"',
-        "terms": '["x", "1 + x"]', "noise": '"estimate"', "priors": '"scaled"',
-        "prior": '{ position = "normal(1.5, 0.447)" }', "moves": '["conditional", "metropolis", "permute"]',
+        "out": '"runs/first"',
+        "time": '"2:00:00"',
+        "peaks": '"1:6"',
+        "shape": '"gaussian"',
+        "background": '"linear"',
+        "terms": '["x", "1 + x"]',
+        "noise": '"estimate"',
+        "priors": '"scaled"',
+        "prior": '{ position = "normal(1.5, 0.447)" }' if spectral else '{ slope = "normal(0, 10)" }',
+        "moves": '["conditional", "metropolis", "permute"]' if spectral else '["metropolis", "block"]',
         "replicas": "24",
-    }  # fmt: skip
+    }
     return examples.get(name) or str(Settings.model_fields[name].default)
 
 
@@ -264,37 +261,71 @@ def _sampling_options(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in Settings.model_fields and _is_set(value)}
 
 
+def _study_request(study: str, module: Any) -> Request:
+    from hpc_ds.infer.request import Request
+
+    table = module.data()
+    data = {"path": table.path, "n": int(table.x.size), "x_name": table.x_name, "y_name": table.y_name}
+    extra = {"model": study, "study": STUDIES[study].title, "data": data}
+    return Request(module.models(), {"study": study}, extra)
+
+
+def _read_order(
+    model: str, data: str | None, config: str | None, params: dict[str, Any]
+) -> tuple[Request, Settings, str, float | None]:
+    """Return what flags and file ask for: models, settings, the run folder, the time limit."""
+    from hpc_ds.infer.request import build_request, read_config
+
+    known = [name for name in params if name not in ("model", "data", "config")]
+    given = read_config(config, known) if config else {}
+    given |= {name: value for name, value in params.items() if name in known and _is_set(value)}
+    folder = str(given.pop("out", ""))
+    if not folder:
+        raise InputError("--out: a run folder is needed, e.g. --out runs/first")
+    limit = _seconds(given.pop("time", None))
+    settings = make_settings({name: given.pop(name) for name in list(given) if name in Settings.model_fields})
+    return build_request(model, data, given), settings, folder, limit
+
+
+def _seconds(time: Any) -> float | None:
+    from hpc_ds.runtime.deadline import parse_duration
+
+    try:
+        return None if time is None else parse_duration(str(time))
+    except InputError as error:
+        raise InputError(f"--time: {error}") from None
+
+
 def _sample_to_report(
-    models: Sequence[Model],
-    values: dict[str, Any],
-    out: str,
-    config: dict[str, Any],
-    extra: dict[str, Any],
-    warnings: Sequence[str],
-    time: str | None,
+    request: Request, settings: Settings, out: str, limit: float | None, world: World
 ) -> None:
     """Sample, then print the answer and build the report; exit code 75 if the deadline came first."""
-    from hpc_ds.infer.run import estimate_line, sample
-    from hpc_ds.infer.settings import make_settings
-    from hpc_ds.runtime.deadline import Deadline, parse_duration
+    from hpc_ds.infer.preflight import check_models
+    from hpc_ds.infer.run import check_growth, estimate_line, sample
+    from hpc_ds.runtime.deadline import Deadline
     from hpc_ds.runtime.folder import RunFolder
-    from hpc_ds.runtime.world import get_world
 
-    settings = make_settings(values)
-    world = get_world()
-    tell = _teller(world)
-    limit = parse_duration(str(time)) if time is not None else None
-    whole = {**config, **settings.model_dump()}
-    growable = GROWABLE | {"data.path"}
-    for line in warnings:
-        tell(f"warning: {line}")
+    models, tell = request.models, _teller(world)
+    check_models(models, settings, world)
+    world.root_first(check_growth, out, settings)
+    whole = {**request.config, **settings.model_dump()}
     with (
         Deadline(limit) as deadline,
-        RunFolder.open(out, "infer", whole, growable, world, sys.argv, settings.seed) as folder,
+        RunFolder.open(
+            out, "infer", whole, GROWABLE | {"data.path"}, world, sys.argv, settings.seed
+        ) as folder,
     ):
+        for line in request.warnings:
+            tell(f"warning: {line}")
         tell(estimate_line(models, settings, world))
         results = sample(
-            models, settings=settings, folder=folder, world=world, deadline=deadline, extra=extra, warn=tell
+            models,
+            settings=settings,
+            folder=folder,
+            world=world,
+            deadline=deadline,
+            extra=request.extra,
+            warn=lambda line: tell(f"warning: {line}"),
         )
         if folder.state == "stopped":
             tell(f"stopped: {deadline.reason()}; the same command goes on from here")
@@ -327,51 +358,23 @@ def _teller(world: World) -> Callable[[str], None]:
 
 def main() -> None:
     """Run the command; on any error of one rank all ranks end."""
+    from hpc_ds.runtime.leaving import guarded
     from hpc_ds.runtime.threads import limit_threads
 
     limit_threads(1)
-    sys.exit(_guarded())
+    sys.exit(guarded(_command))
 
 
-def _guarded() -> int:
-    """Run the command and return its exit code."""
+def _command() -> int:
+    """Run the command and return its exit code; what typer finds wrong is bad input like any other."""
     try:
-        return int(app(standalone_mode=False) or EXIT_DONE)
+        return int(app(standalone_mode=False) or 0)
     except typer.Exit as stop:
         return stop.exit_code
+    except typer.Abort:
+        raise KeyboardInterrupt from None
     except _USAGE_ERROR as error:
-        if _is_root():
+        if type(error).__name__ == "NoArgsIsHelpError":
             error.show()
-        return error.exit_code
-    except InputError as error:
-        if _is_root():
-            typer.echo(f"hpc-ds: error: {error}", err=True)
-        return EXIT_BAD_INPUT
-    except StorageError as error:
-        if _is_root():
-            typer.echo(f"hpc-ds: error: {error}", err=True)
-        return EXIT_FAILURE
-    except (KeyboardInterrupt, typer.Abort):
-        return 130
-    except Exception as error:
-        _fail(error)
-        return EXIT_FAILURE
-
-
-def _is_root() -> bool:
-    from hpc_ds.runtime.world import launched_ranks
-
-    if launched_ranks(os.environ) in (None, 1):
-        return True
-    from hpc_ds.runtime.world import get_world
-
-    return get_world().is_root
-
-
-def _fail(error: Exception) -> None:
-    from hpc_ds.runtime.world import fail, get_world
-
-    world = get_world()
-    if world.size == 1:
-        raise error
-    fail(world, error)
+            return EXIT_BAD_INPUT
+        raise InputError(error.format_message()) from None

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from hpc_ds.infer.pieces import Slab
-from hpc_ds.runtime.errors import InputError
+from hpc_ds.runtime.errors import InputError, StorageError
 from hpc_ds.runtime.folder import RunFolder
 from hpc_ds.runtime.snapshot import Snapshots
 
+if TYPE_CHECKING:
+    from hpc_ds.store.netcdf import Group
+
+_CHUNK = re.compile(r"\d{12}-\d{12}\.h5")
+
 
 class Archive:
-    """Snapshots under ``snapshots/`` and chunks of draws under ``draws/``, named by their first scan.
+    """Snapshots under ``snapshots/`` and chunks of draws under ``draws/``.
 
-    A chunk is written whole before the snapshot that counts it; one that no snapshot counts is dropped and made again.
+    A chunk is named by its first scan and the one after its last. It is written whole before the snapshot that counts
+    it; one that no snapshot counts is dropped and made again.
     """
 
     def __init__(self, folder: RunFolder, warn: Callable[[str], None] | None = None) -> None:
@@ -27,32 +34,32 @@ class Archive:
 
     def save(self, arrays: dict[str, NDArray[Any]], meta: dict[str, Any], slabs: dict[str, Slab]) -> None:
         """Write the chunk, then the snapshot."""
-        from hpc_ds.store.netcdf import Group, write_groups
+        from hpc_ds.store.netcdf import write_groups
 
         self._folder.ensure_held()
+        for directory in (self._snapshots.directory, self._draws):
+            make_directory(directory)
         if slabs:
-            self._draws.mkdir(exist_ok=True)
-            first = meta["scans"] - len(next(iter(slabs.values())).energies)
-            groups = {
-                f"ensemble{meta['keys'].index(key)}": Group(
-                    variables={
-                        "energies": (("scan", "level"), slab.energies),
-                        "draws": (("scan", "parameter"), slab.draws),
-                        "log_prior": (("scan",), slab.log_prior),
-                    }
-                )
-                for key, slab in slabs.items()
-            }
-            write_groups(self._draws / f"{first:012d}.h5", groups)
+            stop = meta["scans"]
+            first = stop - len(next(iter(slabs.values())).energies)
+            groups = {f"ensemble{meta['keys'].index(key)}": _group(slab) for key, slab in slabs.items()}
+            write_groups(self._draws / f"{first:012d}-{stop:012d}.h5", groups)
         self._snapshots.save(arrays, meta)
 
     def load(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
-        """Return the newest sound snapshot; remove chunks that it does not count."""
+        """Return the newest sound snapshot; remove chunks that it does not count.
+
+        Raises
+        ------
+        InputError
+            A chunk that it counts is missing or damaged.
+        """
         found = self._snapshots.load()
         counted = found[1]["counted"] if found is not None else 0
         for path in self._chunks():
-            if int(path.stem) >= counted:
+            if _span(path)[0] >= counted:
                 path.unlink()
+        self._check(counted)
         return found
 
     def slabs(self, keys: Sequence[str], scans: int) -> dict[str, Slab]:
@@ -65,21 +72,30 @@ class Archive:
         """
         from hpc_ds.store.netcdf import read_group
 
+        self._check(scans)
         parts: dict[str, list[Slab]] = {key: [] for key in keys}
-        expected = 0
         for path in self._chunks():
-            if int(path.stem) != expected:
-                raise InputError(f"{self._draws}: the chunk that begins with scan {expected} is missing")
             for e, key in enumerate(keys):
                 group = read_group(path, f"ensemble{e}")
                 parts[key].append(Slab(group["energies"], group["draws"], group["log_prior"]))
-            expected += len(parts[keys[0]][-1].energies)
-        if expected != scans:
-            raise InputError(f"{self._draws}: {expected} scans found, the snapshot counts {scans}")
         return {key: Slab.join(found) for key, found in parts.items()}
 
+    def _check(self, scans: int) -> None:
+        """Refuse chunks that are not the first `scans` scans without a gap."""
+        reached = 0
+        for first, stop in map(_span, self._chunks()):
+            if first == reached:
+                reached = stop
+        if reached != scans:
+            raise InputError(
+                f"{self._draws}: draws from scan {reached} on are missing, the snapshot counts {scans}; "
+                "put them back, or begin anew in another folder"
+            )
+
     def _chunks(self) -> list[Path]:
-        return sorted(self._draws.glob("[0-9]*.h5")) if self._draws.is_dir() else []
+        if not self._draws.is_dir():
+            return []
+        return sorted(path for path in self._draws.iterdir() if _CHUNK.fullmatch(path.name))
 
 
 class Memory:
@@ -99,3 +115,29 @@ class Memory:
     def slabs(self, keys: Sequence[str], scans: int) -> dict[str, Slab]:
         """Return the draws of all ensembles."""
         return {key: Slab.join(self._slabs[key]) for key in keys}
+
+
+def _group(slab: Slab) -> Group:
+    from hpc_ds.store.netcdf import Group
+
+    return Group(
+        variables={
+            "energies": (("scan", "level"), slab.energies),
+            "draws": (("scan", "parameter"), slab.draws),
+            "log_prior": (("scan",), slab.log_prior),
+        }
+    )
+
+
+def _span(chunk: Path) -> tuple[int, int]:
+    """Return the first scan of a chunk and the one after its last."""
+    first, _, stop = chunk.stem.partition("-")
+    return int(first), int(stop)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory where there is none; `StorageError` if the disk refuses."""
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise StorageError(error.errno or 0, error.strerror or str(error), str(path)) from error

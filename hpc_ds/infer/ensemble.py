@@ -129,14 +129,28 @@ def start_measuring(ensemble: Ensemble) -> None:
     ensemble.positions, ensemble.levels = [], []
 
 
+def prior_draws(
+    model: Model, settings: Settings, copy: int, count: int
+) -> tuple[NDArray[np.float64], NDArray[np.uint64]]:
+    """Return draws from the prior (count, parameters), and their streams, that no replica ever uses."""
+    keys = [philox_key(settings.seed, name_key(model.name), copy, _PROBE + i) for i in range(count)]
+    streams = new_streams(np.array(keys))
+    return _prior_draws(model, streams), streams
+
+
+def rejection_of(ensemble: Ensemble) -> NDArray[np.float64]:
+    """Return the mean rejection of each pair of levels (levels - 1,); a half where nothing was tried."""
+    attempts = ensemble.ladder.attempts
+    return np.where(attempts > 0, ensemble.ladder.rejection / np.maximum(attempts, 1), 0.5)
+
+
 def adapt(ensemble: Ensemble, model: Model, settings: Settings, may_resize: bool) -> Ensemble:
     """Return the ensemble for the next tuning round: new ladder, step sizes, covariances, perhaps more replicas.
 
     Each replica of the new ladder starts from the state at the nearest level of the old one.
     """
     old = ensemble.tuning.beta
-    attempts = ensemble.ladder.attempts
-    rejection = np.where(attempts > 0, ensemble.ladder.rejection / np.maximum(attempts, 1), 0.5)
+    rejection = rejection_of(ensemble)
     replicas = ensemble.replicas
     if may_resize and settings.replicas is None:
         replicas = ladders.replicas_for(float(rejection.sum()))
@@ -195,10 +209,7 @@ def _learned_factors(ensemble: Ensemble, model: Model) -> NDArray[np.float64]:
 
 
 def _prior_log_likelihoods(model: Model, copy: int, settings: Settings) -> NDArray[np.float64]:
-    count = 64 if model.form == "python" else 256
-    keys = [philox_key(settings.seed, name_key(model.name), copy, _PROBE + i) for i in range(count)]
-    streams = new_streams(np.array(keys))
-    theta = _prior_draws(model, streams)
+    theta, streams = prior_draws(model, settings, copy, 64 if model.form == "python" else 256)
     return make_explorer(model, 1, settings.moves, theta, streams).log_likelihood.copy()
 
 

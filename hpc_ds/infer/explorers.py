@@ -184,8 +184,7 @@ class CompiledExplorer(_GenericExplorer):
         self._function = compile_likelihood(model)
         data = np.zeros((0, 0)) if model.data is None else model.data
         self._data = np.ascontiguousarray(data, dtype=np.float64)
-        for r in range(len(self.theta)):
-            self.log_likelihood[r] = model.log_likelihood(self.theta[r], self._data)  # type: ignore[misc]
+        generic.evaluate(self._function, self._data, self._rows)
 
     def explore(self, tuning: Tuning, counts: Counts, levels: NDArray[np.int64]) -> None:
         """Move the local replicas: see `Explorer.explore`."""

@@ -48,6 +48,11 @@ def present(model: Model, draws: Draws) -> Presentation:
                 f"model {model.name}: finish returned {type(finished).__name__}, not a Presentation"
             )
         return finished
+    return bare(draws)
+
+
+def bare(draws: Draws) -> Presentation:
+    """Return the parameters as they were drawn, and nothing else."""
     return Presentation(
         parameters=draws,
         variables={name: (("chain", "draw"), values) for name, values in draws.items()},

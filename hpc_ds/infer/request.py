@@ -58,6 +58,11 @@ def build_request(model: str, data: str | None, options: Mapping[str, Any]) -> R
     return _spectrum(data, given) if model == "spectrum" else _linear(data, given)
 
 
+def keys_of(model: str) -> tuple[str, ...]:
+    """Return the options that a model has beside those of the sampler."""
+    return {"spectrum": SPECTRUM_KEYS, "linear": LINEAR_KEYS}.get(model, ())
+
+
 def read_config(path: str, known: Sequence[str]) -> dict[str, Any]:
     """Read a TOML file of options, named as the flags without ``--``.
 
@@ -73,9 +78,11 @@ def read_config(path: str, known: Sequence[str]) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"--config {path}: no TOML: {error}") from None
     renamed = {key.replace("-", "_"): value for key, value in values.items()}
-    for key in renamed:
+    for key, value in renamed.items():
         if key not in known:
             raise InputError(f"--config {path}: '{key}' is no option; there are {', '.join(sorted(known))}")
+        if isinstance(value, bool) or (isinstance(value, dict) and key != "prior"):
+            raise InputError(f"--config {path}: {key} = {value}: a text, a number or a list is needed")
     return renamed
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hpc_ds.infer.archive import Archive, Memory
-from hpc_ds.infer.model import Model, check_names
+from hpc_ds.infer.archive import Archive, Memory, make_directory
+from hpc_ds.infer.model import Model
+from hpc_ds.infer.preflight import check_models
 from hpc_ds.infer.results import Results, finish, write_posterior
 from hpc_ds.infer.sampler import Sampler, Store, total_scans
 from hpc_ds.infer.settings import Settings, make_settings
 from hpc_ds.runtime.atomic import write_json
 from hpc_ds.runtime.deadline import Deadline
-from hpc_ds.runtime.folder import RunFolder
+from hpc_ds.runtime.errors import InputError
+from hpc_ds.runtime.folder import RunFolder, State, read_config
 from hpc_ds.runtime.progress import Progress
 from hpc_ds.runtime.world import World, get_world
 
@@ -48,7 +52,7 @@ def sample(
     extra : mapping, optional
         More entries for the summary, such as the data's path.
     warn : callable, optional
-        Told of damaged snapshots.
+        Told, on rank 0, of damaged snapshots and of ranks or replicas that cannot help; by default prints on stderr.
 
     Returns
     -------
@@ -66,23 +70,58 @@ def sample(
     The answer is bit for bit the same on any number of ranks, and when the run was stopped or killed and continued.
     """
     models = [models] if isinstance(models, Model) else list(models)
-    check_names(models)
     settings = settings or make_settings(options)
     world = world or get_world()
+    if folder is None:  # whoever opened a folder has checked them before
+        check_models(models, settings, world)
     store: Store = Archive(folder, warn) if folder is not None else Memory()
     path = folder / "progress.jsonl" if folder is not None else None
-    with Progress(world, path, total_scans(settings), _label(models)) as progress:
-        sampler = Sampler(models, settings, world, store, deadline or Deadline(None), progress)
-        finished = sampler.run()
+    sampler = Sampler(models, settings, world, store, deadline or Deadline(None), warn or _print_warning)
+    done = sampler.begin()
+    with Progress(world, path, total_scans(settings), _label(models), done) as progress:
+        finished = sampler.run(progress)
     if not finished:
-        if folder is not None:
-            folder.set_state("stopped")
+        _set_state(folder, "stopped", world)
         return None
     answer: list[Results] = []
     world.root_first(_conclude, sampler, store, folder, dict(extra or {}), answer)
-    if folder is not None:
-        folder.set_state("done")
+    _set_state(folder, "done", world)
     return answer[0] if answer else None
+
+
+def check_growth(path: str, settings: Settings) -> None:
+    """Refuse to continue the run in the folder `path` with fewer draws than it was to make; changes nothing.
+
+    Raises
+    ------
+    InputError
+        There is such a run.
+    """
+    if not os.path.exists(os.path.join(path, "config.toml")):
+        return
+    draws = read_config(path).get("draws")
+    if isinstance(draws, int) and settings.draws < draws:
+        raise InputError(
+            f"--draws {settings.draws}: the run in {path} is for {draws} draws, which can only grow; "
+            "give as many or choose another folder"
+        )
+
+
+def _set_state(folder: RunFolder | None, state: State, world: World) -> None:
+    """Set the state on all ranks, or raise on all what rank 0 meets."""
+    if folder is None:
+        return
+    world.root_first(_on_root, folder, state)
+    if not world.is_root:
+        folder.set_state(state)
+
+
+def _on_root(folder: RunFolder, state: State) -> None:
+    folder.set_state(state)
+
+
+def _print_warning(line: str) -> None:
+    print(f"hpc-ds: warning: {line}", file=sys.stderr, flush=True)
 
 
 def _conclude(
@@ -95,6 +134,7 @@ def _conclude(
     )
     results.extra.update(extra)
     if folder is not None:
+        make_directory(folder / "posterior")
         for result in results.models:
             write_posterior(folder / "posterior" / f"{result.model.name}.h5", result)
         write_json(folder / SUMMARY, results.summary())

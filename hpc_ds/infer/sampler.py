@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hpc_ds.infer import ensemble as ensembles
 from hpc_ds.infer.ensemble import Ensemble
+from hpc_ds.infer.ladder import replicas_for
 from hpc_ds.infer.model import Model
 from hpc_ds.infer.pieces import LocalPiece, Slab, make_pieces, plan
 from hpc_ds.infer.settings import Settings, tuning_rounds
@@ -21,6 +22,7 @@ from hpc_ds.runtime.world import World
 
 _SEGMENT_SECONDS = 0.25  # between looks at the clock and at signals
 _POSITIONS_A_ROUND = 256
+_TOO_MANY = 1.5  # times the replicas that the barrier asks for
 _LARGEST_BUFFER = 64 << 20  # bytes of draws kept in memory between checkpoints
 
 
@@ -44,6 +46,10 @@ class Watcher(Protocol):
         """`done` scans are made."""
 
 
+def _say_nothing(line: str) -> None:
+    pass
+
+
 @dataclass
 class Position:
     """Where in the schedule the run is."""
@@ -65,7 +71,8 @@ class Sampler:
     store : Store
         Takes draws and snapshots; only rank 0's is called.
     deadline : Deadline
-    watcher : Watcher or None
+    warn : callable
+        Told in a line, on rank 0, of ranks and replicas that cannot help.
     """
 
     def __init__(
@@ -75,14 +82,16 @@ class Sampler:
         world: World,
         store: Store,
         deadline: Deadline,
-        watcher: Watcher | None = None,
+        warn: Callable[[str], None] = _say_nothing,
     ) -> None:
         self.models = list(models)
         self.settings = settings
         self._world = world
         self._store = store
         self._deadline = deadline
-        self._watcher = watcher
+        self._watcher: Watcher | None = None
+        self._warn = warn
+        self._idle = 0
         self._rounds = tuning_rounds(settings.tune)
         self._position = Position()
         self._ensembles: list[Ensemble] = []  # on rank 0 only, between segments at checkpoints
@@ -100,9 +109,20 @@ class Sampler:
         """The ensembles at the last checkpoint, on rank 0."""
         return self._ensembles
 
-    def run(self) -> bool:
+    def begin(self) -> int:
+        """Restore the last snapshot, or begin; return the scans that are already made (collective)."""
+        self._position = self._world.root_first(self._restore)
+        self._costs = [
+            model.cost or _guess_cost(model) for model in self.models for _ in range(self.settings.copies)
+        ]
+        return self._done()
+
+    def run(self, watcher: Watcher | None = None) -> bool:
         """Sample to the end or to the deadline; return whether it is the end (collective, the same on all ranks)."""
-        self._begin()
+        if not self._costs:
+            self.begin()
+        self._watcher = watcher
+        self._report()
         while self._position.phase <= len(self._rounds):
             if not self._run_phase():
                 return False
@@ -111,13 +131,6 @@ class Sampler:
             self._world.root_first(self._next_phase)
             self._position = self._world.bcast(self._position)
         return True
-
-    def _begin(self) -> None:
-        """Restore the last snapshot, or begin."""
-        self._position = self._world.root_first(self._restore)
-        self._costs = [
-            model.cost or _guess_cost(model) for model in self.models for _ in range(self.settings.copies)
-        ]
 
     def _restore(self) -> Position:
         found = self._store.load()
@@ -150,7 +163,8 @@ class Sampler:
                 for one in self._ensembles
             ]
         else:
-            for one in self._ensembles:
+            for name, one in zip(self.keys, self._ensembles, strict=True):
+                self._warn_of_replicas(name, one)
                 ensembles.start_measuring(one)
         self._position = Position(phase + 1, 0)
 
@@ -158,16 +172,17 @@ class Sampler:
         """Make the scans of the present phase; return False if the deadline cut it."""
         measuring = self._position.phase == len(self._rounds)
         scans = self.settings.draws if measuring else self._rounds[self._position.phase]
+        if self._position.scans >= scans:
+            return True
         learning = self._position.phase < len(self._rounds) - 1
         stride = max(1, scans // _POSITIONS_A_ROUND) if learning else 0
         shared = self._world.bcast(self._ensembles)
         places = self._world.root_first(plan, shared, self.models, self._costs, self._world.size)
+        self._warn_of_ranks(len({place.rank for place in places}))
         pieces = make_pieces(places, shared, self.models, self.settings, self._world)
-        try:
-            finished = self._run_segments(pieces, scans, measuring, stride)
-        finally:
-            for piece in pieces:
-                piece.free()
+        finished = self._run_segments(pieces, scans, measuring, stride)
+        for piece in pieces:  # not after an exception: other ranks may never come to free theirs
+            piece.free()
         return finished
 
     def _run_segments(self, pieces: list[LocalPiece], scans: int, measuring: bool, stride: int) -> bool:
@@ -180,8 +195,7 @@ class Sampler:
             stop = self._deadline.agreed(self._world)
             if stop or self._world.bcast(self._checkpoint_due(pieces)):
                 self._checkpoint(pieces)
-            if self._watcher is not None:
-                self._watcher.update(self._done(), phase=self._phase_name())
+            self._report()
             if stop:
                 return False
         self._checkpoint(pieces)
@@ -199,12 +213,14 @@ class Sampler:
         return full or time.monotonic() - self._last_checkpoint > self.settings.checkpoint_every
 
     def _checkpoint(self, pieces: list[LocalPiece]) -> None:
-        """Bring everything to rank 0 and keep it there (collective)."""
+        """Bring everything to rank 0 and keep it there (collective); a full disk is an error on all ranks."""
         parts = self._world.gather([piece.collect() for piece in pieces])
-        if parts is not None:
-            slabs = self._merge(parts)
-            self._store.save(self._arrays(), self._meta(), slabs)
+        self._world.root_first(self._keep, parts)
         self._last_checkpoint = time.monotonic()
+
+    def _keep(self, parts: list[list[Any]]) -> None:
+        slabs = self._merge(parts)
+        self._store.save(self._arrays(), self._meta(), slabs)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {
@@ -232,6 +248,24 @@ class Sampler:
         for e, values in seconds.items():
             self._costs[e] = float(np.mean(values))
         return {key: Slab.assemble(found) for key, found in slabs.items() if len(found[0].energies)}
+
+    def _report(self) -> None:
+        if self._watcher is not None:
+            self._watcher.update(self._done(), phase=self._phase_name())
+
+    def _warn_of_ranks(self, busy: int) -> None:
+        idle, self._idle = self._idle, self._world.size - busy
+        if self._world.is_root and self._idle and self._idle != idle:
+            self._warn(
+                f"{self._idle} of {self._world.size} ranks idle: the replicas cannot be shared among more than {busy}"
+            )
+
+    def _warn_of_replicas(self, name: str, one: Ensemble) -> None:
+        enough = replicas_for(float(ensembles.rejection_of(one).sum()))
+        if self.settings.replicas is not None and one.replicas > _TOO_MANY * enough:
+            self._warn(
+                f"{name}: {one.replicas} replicas are more than can help; {enough} exchange well enough"
+            )
 
     def _done(self) -> int:
         return sum(self._rounds[: self._position.phase]) + self._position.scans

@@ -25,9 +25,15 @@ LOW, LOWER, MEDIAN, UPPER, HIGH = range(5)
 
 def fit(run: Run, model: Model, key: str) -> str:
     """Draw data, fit with 50 and 95 % bands, components and residuals of ``model``."""
-    label = f"{run.data_path} with the fit of {wording.title(model.name)}, its components and residuals"
-    axes = run.axis("x"), run.axis("y")
+    parts = "its components and residuals" if has_components(model) else "and its residuals"
+    label = f"{run.data_path} with the fit of {wording.title(model.name)}, {parts}"
+    axes = str(model.curves.get("x_name", run.axis("x"))), run.axis("y")
     return svg.render(_fit, model, axes, key=key, label=label)
+
+
+def has_components(model: Model) -> bool:
+    """Tell whether the fit is a sum of components that are known one by one."""
+    return len(_each_component(model.curves)) > 0
 
 
 def evidence(summary: Mapping[str, Any], key: str = "evidence") -> str:
@@ -57,7 +63,7 @@ def _fit(figure: Figure, model: Model, names: tuple[str, str]) -> None:
     _components(top, x, curves)
     _bands(top, x, rows)
     top.plot(x, rows[MEDIAN], color=svg.colour("ink"), lw=1.2, zorder=4)
-    _points(top, model.data)
+    _points(top, np.asarray(model.curves["x"]), model.data)
     _residuals(bottom, model)
     _bands(bottom, x, rows - rows[MEDIAN])
     top.set_ylabel(names[1])
@@ -117,8 +123,8 @@ def _each_component(curves: Mapping[str, np.ndarray]) -> np.ndarray:
     return component if component.ndim == 3 else np.empty((0, 5, 0))
 
 
-def _points(axes: Axes, data: Mapping[str, np.ndarray]) -> None:
-    x, y, sigma = data["x"], data["y"], data.get("sigma")
+def _points(axes: Axes, x: np.ndarray, data: Mapping[str, np.ndarray]) -> None:
+    y, sigma = data["y"], data.get("sigma")
     many, colour = x.size > MANY, svg.colour("data")
     if sigma is not None and sigma.shape == y.shape and np.ptp(sigma) > 0 and np.all(np.isfinite(sigma)):
         axes.vlines(x, y - sigma, y + sigma, color=colour, lw=0.6, alpha=0.6, zorder=2.5, rasterized=many)
@@ -126,7 +132,7 @@ def _points(axes: Axes, data: Mapping[str, np.ndarray]) -> None:
 
 
 def _residuals(axes: Axes, model: Model) -> None:
-    x, residual = model.data["x"], np.asarray(model.curves["residual"])
+    x, residual = np.asarray(model.curves["x"]), np.asarray(model.curves["residual"])
     colour, many = svg.colour("data"), residual.size > MANY
     axes.plot(x, residual, ".", color=colour, ms=3, mew=0, zorder=2.6, rasterized=many)
     axes.axhline(0, color=svg.colour("ink"), lw=0.8, zorder=4)

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from hpc_ds.report import corner, figures, ladder, style, tables, wording
+from hpc_ds.report import corner, exact, figures, ladder, style, tables, wording
 from hpc_ds.report.reader import Arrays, Model, Run, load
+from hpc_ds.report.table import Table
+from hpc_ds.report.table import html as as_html
 from hpc_ds.runtime.atomic import write_text
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -39,7 +41,14 @@ def build(folder: str | Path) -> Path:
 def html(run: Run) -> str:
     """Return the page for ``run`` as text."""
     said = wording.verdict(run.summary)
-    sections = [_best_fit(run), _models(run), _model_by_model(run), _sampling(run), _provenance(run)]
+    sections = [
+        _best_fit(run),
+        _models(run),
+        _closed_form(run),
+        _model_by_model(run),
+        _sampling(run),
+        _provenance(run),
+    ]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -116,8 +125,20 @@ def _models(run: Run) -> str:
             + _figure(figures.probability(summary), _PROBABILITY)
             + "</div>"
         )
-    parts.append(tables.html(tables.evidence(summary)))
+    parts.append(as_html(tables.evidence(summary)))
     return _section("models", "How the models compare" if len(run.models) > 1 else "Evidence", *parts)
+
+
+def _closed_form(run: Run) -> str:
+    """Return what is known exactly; nothing for models that never have a closed form."""
+    parts = [*_shown(exact.evidence(run.summary)), *_shown(exact.choice(run.summary))]
+    told = [exact.meaning(run.summary), *exact.missing(run.summary)]
+    parts += [f"<p>{_unbroken(line)}</p>" for line in told if line]
+    return _section("closed-form", "Beside the closed form", *parts) if parts else ""
+
+
+def _shown(table: Table | None) -> list[str]:
+    return [] if table is None else [as_html(table)]
 
 
 def _model_by_model(run: Run) -> str:
@@ -131,7 +152,8 @@ def _model(run: Run, model: Model, index: int) -> str:
     if _has_curves(model) and not best:
         parts.append(_fit(run, model, f"fit-{index}"))
     if model.entry.get("parameters"):
-        parts.append(tables.html(tables.parameters(model.entry)))
+        parts.append(as_html(tables.parameters(model.entry)))
+    parts += _shown(exact.parameters(run.summary, model.entry))
     names = corner.chosen(model)
     if names:
         parts.append(_figure(corner.draw(model, f"pairs-{index}", names), _pairs_caption(names)))
@@ -160,7 +182,7 @@ def _sampling(run: Run) -> str:
     parts = []
     if ladder.has_round_trips(run.summary):
         parts.append(_figure(ladder.round_trips(run.summary), _ROUND_TRIPS))
-    parts += [tables.html(tables.diagnostics(run.summary)), tables.html(tables.estimators(run.summary))]
+    parts += [as_html(tables.diagnostics(run.summary)), as_html(tables.estimators(run.summary))]
     return _section("sampling", "How well it was sampled", *parts)
 
 
@@ -217,10 +239,14 @@ def _fit_caption(model: Model) -> str:
     noise = (
         " Dashed lines in the residuals: twice the noise." if figures.noise_level(model) is not None else ""
     )
+    components = (
+        ", the coloured areas the components alone, on top of the background"
+        if figures.has_components(model)
+        else ""
+    )
     return (
         "Dots are the data, the line is the median of the fit with its 50 and 95 % bands (where none is "
-        "seen, it is thinner than the line), the coloured areas the components alone, on top of the "
-        f"background.{noise}"
+        f"seen, it is thinner than the line){components}.{noise}"
     )
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from hpc_ds.report import wording
+from hpc_ds.report import exact, wording
+from hpc_ds.report.table import Cell, Table, for_terminal
 from hpc_ds.report.wording import Entry
 
 if TYPE_CHECKING:
     from rich.console import Group
-    from rich.table import Table as RichTable
 
 MAX_R_HAT = 1.01
 """Above this the chains disagree (Vehtari et al. 2021, Bayesian Analysis 16, 667, section 4)."""
@@ -21,28 +19,10 @@ MIN_ESS = 400
 """Below this R-hat and the quantiles are themselves uncertain (same source)."""
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One entry of a table."""
-
-    text: str
-    warn: bool = False
-    """Whether the reader should look twice."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table before anyone decided how it looks: the first column names the row."""
-
-    caption: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    prose: frozenset[int] = frozenset({0})
-    """Columns of words; the others are numbers."""
-
-
 def terminal(summary: Mapping[str, Any]) -> Group:
     """Return what the terminal shows of ``summary``: the verdict, the models, the best model's parameters.
+
+    What is known in closed form follows.
 
     Returns
     -------
@@ -55,9 +35,12 @@ def terminal(summary: Mapping[str, Any]) -> Group:
 
     said = wording.verdict(summary)
     best = best_entry(summary)
-    parts: list[Any] = [Text(said.headline, style="bold"), _rich(models(summary))]
+    parts: list[Any] = [Text(said.headline, style="bold"), for_terminal(models(summary))]
     if best.get("parameters"):
-        parts.append(_rich(parameters(best)))
+        parts.append(for_terminal(parameters(best)))
+    known = (exact.evidence(summary), exact.parameters(summary, best), exact.choice(summary))
+    parts += [for_terminal(table) for table in known if table is not None]
+    parts += [Text(line) for line in (exact.meaning(summary), *exact.missing(summary)) if line]
     parts += [Padding(Text(f"! {note}", style="yellow"), (0, 0)) for note in said.notes]
     return Group(*parts)
 
@@ -151,49 +134,6 @@ def efficiency(diagnostics: Mapping[str, Any]) -> float | None:
     rate = wording.finite(diagnostics.get("round_trip_rate"))
     theory = wording.finite(diagnostics.get("round_trip_rate_theory"))
     return None if rate is None or not theory else rate / theory
-
-
-def html(table: Table) -> str:
-    """Write ``table`` as HTML that scrolls inside its own box where the window is narrow."""
-    head = "".join(
-        f'<th scope="col"{_align(index, table.prose)}>{escape(text)}</th>'
-        for index, text in enumerate(table.header)
-    )
-    body = "".join(_row(row, table.prose) for row in table.rows)
-    caption = escape(table.caption, quote=True)
-    return (
-        f'<div class="table" role="region" tabindex="0" aria-label="{caption}"><table>'
-        f"<caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _row(row: Sequence[Cell], prose: Iterable[int]) -> str:
-    first = f'<th scope="row">{escape(row[0].text)}</th>'
-    rest = (
-        f"<td{_align(index, prose, cell.warn)}>{escape(cell.text)}</td>"
-        for index, cell in enumerate(row)
-        if index
-    )
-    return f"<tr>{first}{''.join(rest)}</tr>"
-
-
-def _align(index: int, prose: Iterable[int], warn: bool = False) -> str:
-    names = [*(["words"] if index in prose else []), *(["warn"] if warn else [])]
-    return f' class="{" ".join(names)}"' if names else ""
-
-
-def _rich(table: Table) -> RichTable:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    drawn = RichTable(title=table.caption, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
-    for index, text in enumerate(table.header):
-        words = index in table.prose
-        drawn.add_column(text, justify="left" if words else "right", no_wrap=not words, overflow="fold")
-    for row in table.rows:
-        drawn.add_row(*(Text(cell.text, style="yellow" if cell.warn else "") for cell in row))
-    return drawn
 
 
 def _parameter(name: str, values: Mapping[str, Any]) -> tuple[Cell, ...]:

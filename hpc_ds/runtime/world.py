@@ -27,6 +27,9 @@ _PRINTED = 0.2
 _ROOT_SPEAKS = 1.5
 """Seconds that a rank which only repeats the error of rank 0 leaves to rank 0 to print it."""
 
+_GLANCE = 0.01
+"""Seconds between looks at ranks that are waited for with patience."""
+
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 _MARKS = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "PMI_FD", "MPI_LOCALNRANKS", "PALS_RANKID")
 _LAUNCHER_PREFIXES = ("OMPI_", "PMIX_", "PMI_", "PALS_", "HYDI_", "HYDRA_", "MPI_LOCAL", "PRTE_", "MV2_COMM_")
@@ -89,6 +92,13 @@ class World:
 
     def barrier(self) -> None:
         """Wait until all ranks are here."""
+
+    def all_arrive(self, seconds: float) -> bool:
+        """Wait for all ranks like `barrier`, but at most `seconds`; return whether they came.
+
+        After False this rank can only `abort`: the others may wait in another call.
+        """
+        return True
 
     def split(self, ranks: Sequence[int]) -> World | None:
         """Return the world of the given ranks, renumbered in that order; None on the other ranks.
@@ -240,6 +250,15 @@ class _MpiWorld(World):
 
     def barrier(self) -> None:
         self.comm.Barrier()
+
+    def all_arrive(self, seconds: float) -> bool:
+        arrival = self.comm.Ibarrier()
+        end = time.monotonic() + seconds
+        while not arrival.Test():
+            if time.monotonic() > end:
+                return False
+            time.sleep(_GLANCE)
+        return True
 
     def split(self, ranks: Sequence[int]) -> World | None:
         if self.rank not in _checked(ranks, self.size):

@@ -57,7 +57,7 @@ def write_groups(path: str | os.PathLike[str], groups: Mapping[str, Group]) -> N
 
     Parameters
     ----------
-    path : path
+    path : str or Path
         A file of that name is replaced.
     groups : mapping of name to Group
         ``"/"`` is the root group; its attributes become those of arviz's InferenceData.

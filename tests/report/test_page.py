@@ -118,6 +118,32 @@ def test_user_model_without_curves_shows_pairs_of_at_most_six_parameters(fake_ru
     assert "rate_5" in text and text.count(">rate_7<") == 1  # in the table only
 
 
+def test_a_fit_without_components_is_drawn_along_the_axis_it_names(fake_run):
+    text = page(fake_run.line())
+    assert "with the fit of 1 + x, and its residuals" in text
+    assert ">fitted volt<" in text
+    assert "coloured areas" not in text
+
+
+def test_closed_form_stands_between_the_evidence_and_the_models(fake_run):
+    text = page(fake_run.line())
+    places = [text.index(f'id="{name}"') for name in ("models", "closed-form", "parameters")]
+    assert places == sorted(places)
+    assert text.count("sampler, closed form (difference in standard errors)") == 2 * (
+        1 + 2
+    )  # caption and label
+    assert "false-positive rate is how often" in text
+
+
+def test_reason_for_no_closed_form_is_on_the_page(fake_run):
+    text = page(fake_run.line(missing={"x": "the noise is estimated"}))
+    assert "No closed form of “x”: the noise is estimated." in text
+
+
+def test_page_of_a_spectrum_has_no_closed_form(published):
+    assert "closed form" not in published
+
+
 def test_model_without_posterior_file_keeps_its_numbers(fake_run):
     folder = fake_run.spectrum(numbers=(2, 3))
     (folder / "posterior" / "K=2.h5").unlink()

@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from hpc_ds.report import tables
+from hpc_ds.report import table, tables
 
 
 def test_evidence_table_holds_every_model_in_the_order_asked_for(summary):
@@ -52,7 +52,7 @@ def test_lone_model_has_no_probability_to_speak_of(summary):
 
 def test_html_of_a_table_escapes_names_from_outside(summary):
     summary["models"][0]["name"] = "<b>&"
-    assert "&lt;b&gt;&amp;" in tables.html(tables.evidence(summary))
+    assert "&lt;b&gt;&amp;" in table.html(tables.evidence(summary))
 
 
 def test_terminal_shows_verdict_models_and_the_best_models_parameters(summary):

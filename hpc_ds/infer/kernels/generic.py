@@ -24,6 +24,7 @@ METROPOLIS, SLICE, BLOCK_MOVE = 0, 1, 2
 """Moves of a schedule."""
 
 _SHRINKS = 200  # an interval halves about every second time: after 200 it is a point
+_POINT = 1e-60  # an interval shorter than this is given up: there was no likelihood to begin with
 
 
 class Priors(NamedTuple):
@@ -142,6 +143,13 @@ def decide(theta, trial, log_likelihood, trial_log_likelihood, beta, change, str
         copy(trial, theta)
         return True
     return False
+
+
+@njit(cache=True)
+def evaluate(function, data, rows):
+    """Compute the log-likelihood of every row by the very code that explores: resumed runs go on to the last bit."""
+    for r in range(rows.theta.shape[0]):
+        rows.log_likelihood[r] = function(rows.theta[r], data)
 
 
 @njit(cache=True)
@@ -270,7 +278,7 @@ def start_slices(rows, tuning, j, levels, heights):
 
 @njit(cache=True)
 def decide_slices(rows, tuning, counts, j, levels, active, changes, new, heights):
-    """Accept the trials that lie in their slices and make those rows inactive."""
+    """Accept the trials that lie in their slices and make those rows inactive, and those whose intervals vanished."""
     for r in range(levels.size):
         if not active[r]:
             continue
@@ -282,6 +290,8 @@ def decide_slices(rows, tuning, counts, j, levels, active, changes, new, heights
             copy(rows.trial[r], rows.theta[r])
             rows.log_likelihood[r] = new[r]
             counts.accepted[level, j] += 1
+            active[r] = False
+        elif rows.interval[r, 1] - rows.interval[r, 0] < _POINT:
             active[r] = False
 
 

@@ -37,6 +37,7 @@ PEAK_COLUMN, RELOCATE_COLUMN, EXTRA_COLUMNS = 0, 1, 2
 
 
 _SHRINKS = 200  # an interval halves about every second time: after 200 it is a point
+_STEPS = 200  # of stepping out, split between both sides at random: without that the limit would bias
 
 
 class Tuning(NamedTuple):
@@ -231,26 +232,28 @@ def _conditional_coefficient(problem, state, tuning, r, level, j):
     floor = log_density(family, prior, value) - exponential(stream)
     left = value - width * uniform(stream)
     right = left + width
-    for _ in range(100):
+    steps = integer(stream, _STEPS)
+    for _ in range(steps):
         if not _coefficient_density(family, prior, left, value, tempered, along, norm) > floor:
             break
         left -= width
-    for _ in range(100):
+    for _ in range(_STEPS - 1 - steps):
         if not _coefficient_density(family, prior, right, value, tempered, along, norm) > floor:
             break
         right += width
-    while True:
+    for _ in range(_SHRINKS):
         new = left + (right - left) * uniform(stream)
         if _coefficient_density(family, prior, new, value, tempered, along, norm) >= floor and in_order(
             problem.follows, problem.precedes, theta, j, new
         ):
-            break
+            change = new - value
+            statistic = state.statistic[r] + change * (norm * change - 2.0 * along)
+            accept_coefficient(problem, state, r, c, new, statistic)
+            return
         if new < value:
             left = new
         else:
             right = new
-    change = new - value
-    accept_coefficient(problem, state, r, c, new, state.statistic[r] + change * (norm * change - 2.0 * along))
 
 
 @inlined
@@ -268,24 +271,25 @@ def _conditional_noise(problem, state, tuning, r, level, j):
     floor = _noise_density(problem, state, r, beta, family, prior, value) - exponential(stream)
     left = value - width * uniform(stream)
     right = left + width
-    for _ in range(100):
+    steps = integer(stream, _STEPS)
+    for _ in range(steps):
         if not _noise_density(problem, state, r, beta, family, prior, left) > floor:
             break
         left -= width
-    for _ in range(100):
+    for _ in range(_STEPS - 1 - steps):
         if not _noise_density(problem, state, r, beta, family, prior, right) > floor:
             break
         right += width
-    while True:
+    for _ in range(_SHRINKS):
         new = left + (right - left) * uniform(stream)
         if _noise_density(problem, state, r, beta, family, prior, new) >= floor:
-            break
+            theta[j] = to_x(family, prior, new)
+            state.log_likelihood[r] = log_likelihood_of(problem, state.statistic[r], theta)
+            return
         if new < value:
             left = new
         else:
             right = new
-    theta[j] = to_x(family, prior, new)
-    state.log_likelihood[r] = log_likelihood_of(problem, state.statistic[r], theta)
 
 
 @compiled

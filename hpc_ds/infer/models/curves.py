@@ -7,13 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from hpc_ds.infer.models.bands import MEDIAN, QUANTILES, bands, spread_draws
 from hpc_ds.infer.posterior import Named, Presentation
 from hpc_ds.physics import spectra
 from hpc_ds.store.table import Table
-
-QUANTILES = np.array([2.5, 25.0, 50.0, 75.0, 97.5])
-_CURVES = 400
-_LARGEST = 20_000_000  # numbers held while bands are computed
 
 Arrays = dict[str, NDArray[np.float64]]
 
@@ -86,24 +83,20 @@ def _curves(table: Table, shape: str, background: str, stacked: Arrays, others: 
     peaks = stacked["position"].shape[-1]
     flat = {name: values.reshape(-1, peaks) for name, values in stacked.items()}
     single = {name: values.reshape(-1) for name, values in others.items()}
-    count = min(len(flat["position"]), _CURVES, max(20, _LARGEST // (table.x.size * (peaks + 2))))
-    chosen = np.linspace(0, len(flat["position"]) - 1, count).astype(int)
-    component = np.empty((peaks, count, table.x.size))
-    level = np.empty((count, table.x.size))
+    chosen = spread_draws(len(flat["position"]), table.x.size * (peaks + 2))
+    component = np.empty((len(chosen), peaks, table.x.size))
+    level = np.empty((len(chosen), table.x.size))
     for i, d in enumerate(chosen):
         for k in range(peaks):
-            component[k, i] = _peak(table.x, shape, {name: values[d, k] for name, values in flat.items()})
-        level[i] = _background(table.x, background, component[:, i].sum(axis=0), single, d)
-    fit = np.percentile(component.sum(axis=0) + level, QUANTILES, axis=0)
+            component[i, k] = _peak(table.x, shape, {name: values[d, k] for name, values in flat.items()})
+        level[i] = _background(table.x, background, component[i].sum(axis=0), single, d)
+    fit = bands(component.sum(axis=1) + level)
     return {
         "x": (("point",), table.x),
         "fit": (("quantile", "point"), fit),
-        "background": (("quantile", "point"), np.percentile(level, QUANTILES, axis=0)),
-        "component": (
-            ("peak", "quantile", "point"),
-            np.percentile(component, QUANTILES, axis=1).transpose(1, 0, 2),
-        ),
-        "residual": (("point",), table.y - fit[2]),
+        "background": (("quantile", "point"), bands(level)),
+        "component": (("peak", "quantile", "point"), bands(component).transpose(1, 0, 2)),
+        "residual": (("point",), table.y - fit[MEDIAN]),
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from hpc_ds.infer.models.linear.observations import (
     read_observations,
     regressors_of,
 )
+from hpc_ds.infer.models.linear.presentation import present_linear
 from hpc_ds.infer.models.linear.priors import default_priors
 from hpc_ds.infer.priors import Prior, parse
 from hpc_ds.runtime.errors import InputError
@@ -87,6 +89,7 @@ def linear_models(
             log_likelihood=log_likelihood,
             form="compiled",
             data=compress(design, observations.y, sigma),
+            finish=partial(present_linear, observations, names, sigma),
         )
         for names, design in zip(sums, designs, strict=True)
     ]

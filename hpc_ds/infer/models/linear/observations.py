@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 
 _POWER = re.compile(r"x\^([2-9])")
 _PARAMETERS = {"1": "intercept", "x": "slope"}
+_TAKEN = ("intercept", "slope", "noise", "chain", "draw")  # parameters, and axes of the posterior's file
 _SIGMA_NAMES = (
     "sigma",
     "sigma_y",
@@ -105,6 +106,12 @@ class Observations:
         sigma = None if self.sigma is None else self.sigma[order]
         return Table(self.x[order], self.y[order], sigma, self.x_name, self.y_name, self.path, self.warnings)
 
+    def source(self, regressor: str) -> str | None:
+        """Return the column that a regressor is a function of, None for ``1``."""
+        if regressor == "1":
+            return None
+        return self.x_name if regressor == "x" or _POWER.fullmatch(regressor) else regressor
+
     def regressor(self, name: str) -> Array:
         """Return the values (n,) of a regressor: ``1``, ``x``, ``x^2`` ... ``x^9`` or a column.
 
@@ -113,10 +120,10 @@ class Observations:
         InputError
             If the values are zero everywhere or too large for a float.
         """
-        power = _POWER.fullmatch(name)
-        if name == "1":
+        source, power = self.source(name), _POWER.fullmatch(name)
+        if source is None:
             return np.ones_like(self.y)
-        column = np.asarray(self.columns[self.x_name if power or name == "x" else name])
+        column = np.asarray(self.columns[source])
         with np.errstate(over="ignore", under="ignore"):
             values = column ** int(power[1]) if power else column
             squares = float(values @ values)
@@ -198,7 +205,7 @@ def _check_regressor(name: str, term: str, observations: Observations) -> None:
     if name not in others:
         known = ", ".join(["1", "x", "x^2 ... x^9", *others])
         raise InputError(f"--terms '{term}': unknown regressor '{name}'; known are {known}")
-    if name in ("intercept", "slope", "noise") or "/" in name:
+    if name in _TAKEN or "/" in name:
         raise InputError(f"--terms '{term}': column '{name}' cannot name a parameter; rename it in the file")
 
 

@@ -30,7 +30,7 @@ def default_priors(
 
     The coefficient of a regressor f has ``uniform(-h, h)``, where h is ten times what f needs to explain the
     data alone, 10 max(rms(y) / rms(f), sd(y) / sd(f)). It is wider where the posterior of one of the models
-    needs it: at least |estimate| + 10 standard errors, so that the box cuts off less than 1e-20 of the
+    needs it: at least 10 standard errors beyond the estimate, so that the box cuts off less than 1e-20 of the
     posterior. If the noise is estimated, Student's law of the estimate sets their number: less than 3e-6 is
     cut off from 3 degrees of freedom on, at most 1 % below (100 standard errors). h is rounded up to 1, 2 or
     5 times a power of ten.

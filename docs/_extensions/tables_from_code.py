@@ -1,0 +1,163 @@
+"""Sphinx directives that print tables of options, settings, priors and exit codes from the code itself.
+
+The manual holds no copy of them: what a table shows is what the package has.
+"""
+
+import inspect
+import re
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+LITERAL = re.compile(r"``(.+?)``|`(.+?)`")
+
+
+class CodeTable(SphinxDirective):
+    """A table whose rows come from `rows`; text between backquotes is set as code."""
+
+    header: tuple[str, ...] = ()
+    widths: tuple[int, ...] = ()
+
+    def run(self):
+        return [table(self.header, self.widths, self.rows())]
+
+    def rows(self):
+        raise NotImplementedError
+
+
+class SettingsTable(CodeTable):
+    """All settings of the sampler: name in Python, flag, default, meaning."""
+
+    header = ("setting", "flag", "default", "meaning")
+    widths = (18, 22, 12, 48)
+
+    def rows(self):
+        from hpc_ds.infer.settings import Settings
+
+        flags = {option.name: flag_of(option) for option in options_of("infer")}
+        for name, field in Settings.model_fields.items():
+            default = "chosen" if field.default in (None, ()) else f"`{field.default}`"
+            yield f"`{name}`", f"`{flags[name]}`", default, one_line(field.description)
+
+
+class CommandOptions(CodeTable):
+    """The arguments and options of a command, from the command itself; the argument names it."""
+
+    required_arguments = 1
+    header = ("argument or option", "meaning")
+    widths = (26, 74)
+
+    def rows(self):
+        for parameter in parameters_of(self.arguments[0]):
+            name = flag_of(parameter) if parameter.param_type_name == "option" else parameter.name.upper()
+            yield f"`{name}`", one_line(parameter.help)
+
+
+class PriorFamilies(CodeTable):
+    """Every family of priors: how it is written, its support, what it is."""
+
+    header = ("prior", "support", "meaning")
+    widths = (38, 18, 44)
+
+    def rows(self):
+        from hpc_ds.infer import priors
+
+        for name, family in priors.FAMILIES.items():
+            meaning = one_line(getattr(priors, name).__doc__).removeprefix("Return the ")
+            yield f"`{name}({', '.join(family.names)})`", support(family), meaning
+
+
+class Backgrounds(CodeTable):
+    """Every background of a spectrum, and its parameters."""
+
+    header = ("`--background`", "parameters")
+    widths = (30, 70)
+
+    def rows(self):
+        from hpc_ds.infer.models.spectrum import BACKGROUNDS
+
+        for name, parameters in BACKGROUNDS.items():
+            yield f"`{name}`", ", ".join(f"`{parameter}`" for parameter in parameters) or "none"
+
+
+class ExitCodes(CodeTable):
+    """Exit codes, from the docstrings of their constants."""
+
+    header = ("exit code", "meaning")
+    widths = (12, 88)
+
+    def rows(self):
+        from hpc_ds.runtime import errors
+
+        pattern = re.compile(r'^EXIT_\w+ = (\d+)\n"""(.+?)"""', re.MULTILINE | re.DOTALL)
+        for code, meaning in sorted(pattern.findall(inspect.getsource(errors)), key=lambda pair: int(pair[0])):
+            yield code, one_line(meaning)
+
+
+def parameters_of(command):
+    """Return the arguments and options of a command, without --help."""
+    import typer
+
+    from hpc_ds.cli import app
+
+    return [one for one in typer.main.get_command(app).commands[command].params if one.name != "help"]
+
+
+def options_of(command):
+    return [one for one in parameters_of(command) if one.param_type_name == "option"]
+
+
+def flag_of(option):
+    return next(flag for flag in option.opts if flag.startswith("--"))
+
+
+def support(family):
+    """Write the support of a family in the names of its arguments."""
+    ends = [family.support(*arguments) for arguments in ((2.0,) * len(family.names), (3.0,) * len(family.names))]
+    if ends[0] != ends[1]:  # it moves with the arguments
+        return "the value" if family.names == ("value",) else "low < x < high"
+    return {(-INFINITY, INFINITY): "all x", (0.0, INFINITY): "x > 0"}.get(ends[0]) or "{:g} < x < {:g}".format(*ends[0])
+
+
+INFINITY = float("inf")
+
+
+def one_line(text):
+    return " ".join((text or "").split("\n\n")[0].split())
+
+
+def table(header, widths, rows):
+    """Return a docutils table of texts."""
+    group = nodes.tgroup("", *(nodes.colspec(colwidth=width) for width in widths), cols=len(widths))
+    group += nodes.thead("", row_of(header))
+    group += nodes.tbody("", *(row_of(row) for row in rows))
+    return nodes.table("", group, classes=["colwidths-given"])
+
+
+def row_of(texts):
+    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", *inline(text))) for text in texts))
+
+
+def inline(text):
+    """Split a text into plain and code nodes."""
+    start = 0
+    for match in LITERAL.finditer(text):
+        yield nodes.Text(text[start : match.start()])
+        yield nodes.literal("", match[1] or match[2])
+        start = match.end()
+    yield nodes.Text(text[start:])
+
+
+DIRECTIVES = {
+    "settings-table": SettingsTable,
+    "command-options": CommandOptions,
+    "prior-families": PriorFamilies,
+    "backgrounds-table": Backgrounds,
+    "exit-codes": ExitCodes,
+}
+
+
+def setup(app):
+    for name, directive in DIRECTIVES.items():
+        app.add_directive(name, directive)
+    return {"version": "1", "parallel_read_safe": True}
