@@ -45,6 +45,7 @@ def _setting(name: str, *flags: str) -> Any:
 
 
 Out = Annotated[str, typer.Option("--out", "-o", help="Run folder: everything the run writes lies there.")]
+OutOrFile = Annotated[str | None, typer.Option("--out", "-o", help="Run folder, as above; here or in --config.")]
 Config = Annotated[
     str | None, typer.Option(help="TOML file of these options; flags win (hpc-ds init infer).")
 ]
@@ -113,7 +114,7 @@ def infer(
     data: Annotated[
         str | None, typer.Argument(help="Measurements: CSV, text, NPZ or HDF5 (file.h5:/group).")
     ] = None,
-    out: Out = "",
+    out: OutOrFile = None,
     config: Config = None,
     time: Time = None,
     peaks: Annotated[
@@ -254,7 +255,7 @@ def _example(name: str, model: str) -> str:
 
 
 def _is_set(value: Any) -> bool:
-    return value is not None and value not in ("", [], ())
+    return value is not None and value not in ([], ())
 
 
 def _sampling_options(values: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ The manual holds no copy of them: what a table shows is what the package has.
 """
 
 import inspect
+import math
 import re
 
 from docutils import nodes
@@ -90,7 +91,7 @@ class ExitCodes(CodeTable):
         from hpc_ds.runtime import errors
 
         pattern = re.compile(r'^EXIT_\w+ = (\d+)\n"""(.+?)"""', re.MULTILINE | re.DOTALL)
-        for code, meaning in sorted(pattern.findall(inspect.getsource(errors)), key=lambda pair: int(pair[0])):
+        for code, meaning in pattern.findall(inspect.getsource(errors)):
             yield code, one_line(meaning)
 
 
@@ -113,13 +114,13 @@ def flag_of(option):
 
 def support(family):
     """Write the support of a family in the names of its arguments."""
-    ends = [family.support(*arguments) for arguments in ((2.0,) * len(family.names), (3.0,) * len(family.names))]
-    if ends[0] != ends[1]:  # it moves with the arguments
+    twos, threes = (family.support(*[value] * len(family.names)) for value in (2.0, 3.0))
+    if twos != threes:  # it moves with the arguments
         return "the value" if family.names == ("value",) else "low < x < high"
-    return {(-INFINITY, INFINITY): "all x", (0.0, INFINITY): "x > 0"}.get(ends[0]) or "{:g} < x < {:g}".format(*ends[0])
+    return NAMED.get(twos) or f"{twos[0]:g} < x < {twos[1]:g}"
 
 
-INFINITY = float("inf")
+NAMED = {(-math.inf, math.inf): "all x", (0.0, math.inf): "x > 0"}
 
 
 def one_line(text):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
 
 from hpc_ds.runtime.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILURE, InputError, StorageError
 from hpc_ds.runtime.world import World, fail, get_world
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 PATIENCE = 3.0
 """Seconds that a rank which met an error waits for the others to meet it too before it ends them."""
@@ -30,10 +33,20 @@ def guarded(command: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
+        full = _full_disk(error)
+        if full is not None:
+            return _leave(full, EXIT_FAILURE)
         world = get_world()
         if world.size == 1:
             raise
         fail(world, error)
+
+
+def _full_disk(error: Exception) -> StorageError | None:
+    """Return the error of a full disk that a library met, such as a compiler that keeps what it compiled."""
+    if not isinstance(error, OSError) or error.errno not in _FULL:
+        return None
+    return StorageError(error.errno, error.strerror or "full", str(error.filename or "a cache"))
 
 
 def _leave(error: Exception, code: int) -> int:

@@ -95,7 +95,7 @@ def commands():
                     yield pytest.param(words[at + 1 :], id=f"{page.name}: {' '.join(words[at + 1 :])}")
 
 
-@pytest.mark.parametrize("words", commands())
+@pytest.mark.parametrize("words", list(commands()))
 def test_every_command_of_the_manual_is_one(words):
     import typer
 

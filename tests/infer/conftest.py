@@ -49,24 +49,42 @@ class Spectrum(NamedTuple):
 def make_spectrum():
     """Build a sum of peaks: `make_spectrum("gaussian", 2, "linear", "known", x, y, sigma=0.5, ordered=True)`.
 
-    `noise` is known, estimated or poisson; `priors` replaces the default prior of a field, `level` (such as
-    ``{"position[1]": prior}``) that of one parameter.
+    `noise` is known, estimated or poisson; `priors` replaces the default prior of a field (``"position"``)
+    or of one parameter (``"position[1]"``).
     """
     return _make_spectrum
 
 
+class Sampled(NamedTuple):
+    """One ladder of one model after a run: names in `hpc_ds.infer`."""
+
+    ensemble: object
+    slab: object
+    evidence: object
+
+
 @pytest.fixture(scope="session")
 def run_sampler():
-    """Sample models serially to the end: `run_sampler([model], draws=1000, tune=256)` returns the sampler."""
+    """Sample models to the end: `run_sampler([model], draws=1000, tune=256)` returns `Sampled` by name and copy.
+
+    On one rank, whatever launched the tests.
+    """
+    from hpc_ds.infer.archive import Memory
+    from hpc_ds.infer.evidence import estimate
     from hpc_ds.infer.sampler import Sampler
     from hpc_ds.infer.settings import Settings
     from hpc_ds.runtime.deadline import Deadline
     from hpc_ds.runtime.world import World
 
     def run(models, **settings):
-        sampler = Sampler(models, Settings(**settings), World(), None, Deadline(environ={}))
+        store = Memory()
+        sampler = Sampler(models, Settings(**settings), World(), store, Deadline(environ={}))
         assert sampler.run()
-        return sampler
+        slabs = store.slabs(sampler.keys, sampler.settings.draws)
+        return {
+            key: Sampled(one, slabs[key], estimate(one.tuning.beta, slabs[key].energies))
+            for key, one in zip(sampler.keys, sampler.ensembles)
+        }
 
     return run
 

@@ -264,12 +264,26 @@ def kill_at_random(job, folder, chance, rank=None):
 # ---- killed -----------------------------------------------------------------------------------------------------
 
 
-def test_run_killed_at_random_moments_ends_like_the_uninterrupted_one(study, start, reference, tmp_path):
-    chance, out = random.Random(1), tmp_path / "run"
+@pytest.fixture(scope="module")
+def survivor(study, repository, plain_environment, tmp_path_factory):
+    """Return the folder of a run that was killed four times and then finished."""
+    chance, out = random.Random(1), tmp_path_factory.mktemp("survivor") / "run"
     for _ in range(4):
-        kill_at_random(start(command(study, out)), out, chance)
-    assert start(command(study, out)).wait()[0] == 0
-    assert_same(out, reference)
+        kill_at_random(Job(repository, plain_environment, command(study, out)), out, chance)
+    assert Job(repository, plain_environment, command(study, out)).wait()[0] == 0
+    return out
+
+
+def test_run_killed_at_random_moments_ends_like_the_uninterrupted_one(survivor, reference):
+    assert_same(survivor, reference)
+
+
+def test_finished_run_given_again_answers_without_sampling(survivor, study, start):
+    before, kept = answer(survivor), sorted(path.name for path in survivor.glob("snapshots/*"))
+    code, said = start(command(study, survivor)).wait()
+    assert code == 0 and "log evidence" in said and "report:" in said
+    assert answer(survivor) == before
+    assert sorted(path.name for path in survivor.glob("snapshots/*")) == kept
 
 
 def test_run_killed_on_two_ranks_goes_on_with_another_number_of_ranks(study, start, reference, tmp_path):
@@ -341,16 +355,6 @@ def test_time_limit_and_signals_stop_in_good_order(study, start, reference, tmp_
 
 
 # ---- given again ------------------------------------------------------------------------------------------------
-
-
-def test_finished_run_given_again_answers_without_sampling(models, study, start, tmp_path):
-    out = tmp_path / "run"
-    assert start(command(study, out)).wait()[0] == 0
-    before, kept = answer(out), sorted(path.name for path in out.glob("snapshots/*"))
-    code, said = start(command(study, out)).wait()
-    assert code == 0 and "log evidence" in said and "report:" in said
-    assert answer(out) == before
-    assert sorted(path.name for path in out.glob("snapshots/*")) == kept
 
 
 def test_finished_run_grows_to_what_a_single_run_gives(models, reference, tmp_path):
@@ -460,7 +464,7 @@ def small_disk(needs_root, tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_full_disk_is_told_and_overcome(study, start, reference, small_disk, ranks):
     disk, grow = small_disk
     out = disk / "run"

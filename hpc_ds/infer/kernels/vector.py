@@ -29,16 +29,16 @@ _SMALLEST_EXPONENT = -708.0
 
 
 @intrinsic
-def _bits_of(typingctx, x):  # type: ignore[no-untyped-def]
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+def _bits_of(typingctx, x):
+    def codegen(context, builder, signature, arguments):
         return builder.bitcast(arguments[0], ir.IntType(64))
 
     return types.int64(types.float64), codegen
 
 
 @intrinsic
-def _float_of(typingctx, x):  # type: ignore[no-untyped-def]
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+def _float_of(typingctx, x):
+    def codegen(context, builder, signature, arguments):
         return builder.bitcast(arguments[0], ir.DoubleType())
 
     return types.float64(types.int64), codegen
