@@ -1,7 +1,8 @@
 /* One-parameter Metropolis updates of a sum of Gaussian peaks as one would write them by hand in C.
 
    The yardstick of infer_spectrum.py: the cheapest generator and proposal (xoshiro256++, uniform steps), one known
-   noise level for all points, the three published priors written out. Three ways to get the trial's chi square:
+   noise level for all points, the published priors written out; arguments of exp are kept from underflow, where libmvec
+   turns slow. Three ways to get the trial's chi square:
    INCREMENTAL evaluates the moved peak at all points, WINDOWED at those where it differs from zero (exp(-40), whole
    blocks of 32 points), ALL evaluates every peak at all points. */
 
@@ -53,7 +54,7 @@ static double all_peaks(const Problem *p, const double theta[][3], double *restr
         const double a = theta[k][0], mu = theta[k][1], half = 0.5 * theta[k][2];
         for (int i = 0; i < p->points; i++) {
             const double z = x[i] - mu;
-            residual[i] -= a * exp(-half * z * z);
+            residual[i] -= a * exp(fmax(-half * z * z, -700.0));
         }
     }
     for (int i = 0; i < p->points; i++) sum += residual[i] * residual[i];
@@ -68,7 +69,7 @@ static double one_peak(const Problem *p, const State *s, int k, const double *tr
     double change = 0.0;
     for (int i = low; i < high; i++) {
         const double z = x[i] - mu;
-        peak[i] = a * exp(-half * z * z);
+        peak[i] = a * exp(fmax(-half * z * z, -700.0));
         const double d = old[i] - peak[i];
         residual[i] = now[i] + d;
         change += d * (2.0 * now[i] + d);
@@ -128,7 +129,7 @@ void begin(const Problem *p, State *s, const double *theta, uint64_t seed)
     for (int k = 0; k < p->peaks; k++)
         for (int i = 0; i < p->points; i++) {
             const double z = p->x[i] - theta[3 * k + 1];
-            s->peak[k][i] = theta[3 * k] * exp(-0.5 * theta[3 * k + 2] * z * z);
+            s->peak[k][i] = theta[3 * k] * exp(fmax(-0.5 * theta[3 * k + 2] * z * z, -700.0));
         }
     s->chi_square = all_peaks(p, (const double(*)[3])s->theta, s->residual);
 }

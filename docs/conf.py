@@ -17,13 +17,14 @@ release = version = __version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
+    "mathml",
     "tables_from_code",
 ]
 exclude_patterns = ["_build", "_extensions"]
 html_theme = "furo"
 html_title = "hpc-ds"
+html_math_renderer = "mathml"
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "substitution"]
 myst_heading_anchors = 3

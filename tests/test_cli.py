@@ -101,14 +101,14 @@ def finished(tmp_path_factory, repository, plain_environment):
     folder = tmp_path_factory.mktemp("finished")
     (folder / "own.py").write_text(MODEL)
     words = ["infer", f"{folder / 'own.py'}:model", "--out", str(folder / "run"), *SHORT]
-    subprocess.run(
-        [*HPC_DS, *words], cwd=repository, env=plain_environment, capture_output=True, check=True
-    )
+    subprocess.run([*HPC_DS, *words], cwd=repository, env=plain_environment, capture_output=True, check=True)
     return folder / "run"
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["infer", "--help"], ["studies"], ["report", "RUN"], ["status", "RUN"]], ids=" ".join
+    "words",
+    [["--help"], ["infer", "--help"], ["studies"], ["report", "RUN"], ["status", "RUN"]],
+    ids=" ".join,
 )
 def test_what_login_nodes_run_loads_neither_mpi_nor_compilers(words, finished, repository, plain_environment):
     words = [str(finished) if word == "RUN" else word for word in words]
@@ -213,9 +213,8 @@ def test_configuration_of_init_is_accepted_when_uncommented(hpc_ds, line, own, t
 
 
 def test_flags_win_over_the_configuration_file(hpc_ds, line, tmp_path):
-    (tmp_path / "run.toml").write_text(
-        'out = "from-file"\npeaks = 1\nseed = 7\ndraws = 60\ntune = 16\nreplicas = 4\n[prior]\nposition = "uniform(0, 2)"\n'
-    )
+    options = 'out = "from-file"\npeaks = 1\nseed = 7\ndraws = 60\ntune = 16\nreplicas = 4\n'
+    (tmp_path / "run.toml").write_text(options + '[prior]\nposition = "uniform(0, 2)"\n')
     hpc_ds("infer", "spectrum", line, "--config", "run.toml", "--seed", "8", "--tune", "32")
     config = tomllib.loads((tmp_path / "from-file" / "config.toml").read_text())
     assert (config["seed"], config["tune"], config["draws"]) == (8, 32, 60)

@@ -13,6 +13,7 @@ LARGEST_R_HAT = (
     1.05  # 1.01 is advised for four chains (Vehtari et al. 2021); halves of one ladder scatter more
 )
 LARGEST_ERROR = 0.5
+LARGEST_GAP = 4.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def judge(round_trips: int, mixings: list[Mixing], log_evidence_error: float, ga
         Of the parameters.
     log_evidence_error : float
     gap : float
-        Difference of the forward and the backward stepping stone, or of copies, in units of its error.
+        Difference of the forward and the backward stepping stone in units of its error.
     """
     reasons = []
     if round_trips < ENOUGH_ROUND_TRIPS:
@@ -73,6 +74,6 @@ def judge(round_trips: int, mixings: list[Mixing], log_evidence_error: float, ga
         reasons.append(f"R-hat is {largest:.2f}")
     if not log_evidence_error <= LARGEST_ERROR:
         reasons.append(f"log evidence is uncertain by {log_evidence_error:.2f}")
-    if gap > 4.0:
+    if gap > LARGEST_GAP:
         reasons.append("estimates of the log evidence disagree")
     return Verdict(not reasons, "run longer: " + ", ".join(reasons) if reasons else "trust this")

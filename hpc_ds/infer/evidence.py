@@ -31,6 +31,9 @@ class Evidence:
     log_evidence_at: tuple[float, ...]
     """log Z at every inverse temperature of the ladder, by the same ratio."""
 
+    disagreement: float
+    """Forward less backward stepping stone over all but the first pair, in units of twice the error. (The first is left
+    out: its backward estimate rests on rare draws of near-prior levels that fit extremely badly, and says nothing.)"""
     mean_log_likelihood: tuple[float, ...]
     """Mean log-likelihood at every inverse temperature."""
 
@@ -72,13 +75,16 @@ def estimate(beta: NDArray[np.float64], energies: Energies) -> Evidence:
     energies = np.maximum(energies, -1e300)  # a likelihood of zero: no weight anywhere but at beta = 0
     forward, backward = stepping_stones(beta, energies)
     log_z = multistate_ratio(beta, energies, 0.5 * (forward + backward))
+    error = _standard_error(beta, energies, log_z)
+    gap = abs(float((forward[-1] - forward[1]) - (backward[-1] - backward[1])))
     return Evidence(
         log_evidence=float(log_z[-1]),
-        error=_standard_error(beta, energies, log_z),
+        error=error,
         stepping_stone_forward=float(forward[-1]),
         stepping_stone_backward=float(backward[-1]),
         thermodynamic_integration=thermodynamic_integration(beta, energies),
         log_evidence_at=tuple(float(value) for value in log_z),
+        disagreement=gap / (2.0 * error) if error > 0.0 else 0.0,
         mean_log_likelihood=tuple(float(value) for value in energies.mean(axis=0)),
     )
 

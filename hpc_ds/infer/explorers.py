@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpc_ds.infer.callback import compile_likelihood, raising
 from hpc_ds.infer.kernels import components, exchange, generic, moves
 from hpc_ds.infer.kernels.exchange import Ladder
 from hpc_ds.infer.kernels.moves import Counts, Tuning
@@ -184,38 +185,43 @@ class CompiledExplorer(_GenericExplorer):
         self._function = compile_likelihood(model)
         data = np.zeros((0, 0)) if model.data is None else model.data
         self._data = np.ascontiguousarray(data, dtype=np.float64)
-        generic.evaluate(self._function, self._data, self._rows)
+        with raising(model):
+            generic.evaluate(self._function, self._data, self._rows)
 
     def explore(self, tuning: Tuning, counts: Counts, levels: NDArray[np.int64]) -> None:
         """Move the local replicas: see `Explorer.explore`."""
-        generic.explore(
-            self._function,
-            self._data,
-            self._priors,
-            self._rows,
-            self.schedule,
-            tuning,
-            counts,
-            levels,
-            self.sweeps,
-        )
+        with raising(self.model):
+            generic.explore(
+                self._function,
+                self._data,
+                self._priors,
+                self._rows,
+                self.schedule,
+                tuning,
+                counts,
+                levels,
+                self.sweeps,
+            )
+        _check_numbers(self.model, self.log_likelihood, levels == 0)
 
     def run(self, tuning: Tuning, counts: Counts, ladder: Ladder, record: Record) -> None:
         """Make whole scans in compiled code: see `Explorer.run`."""
-        generic.run(
-            self._function,
-            self._data,
-            self._priors,
-            self._rows,
-            self.schedule,
-            tuning,
-            counts,
-            ladder,
-            self.sweeps,
-            record.energies,
-            record.draws,
-            record.log_prior,
-        )
+        with raising(self.model):
+            generic.run(
+                self._function,
+                self._data,
+                self._priors,
+                self._rows,
+                self.schedule,
+                tuning,
+                counts,
+                ladder,
+                self.sweeps,
+                record.energies,
+                record.draws,
+                record.log_prior,
+            )
+        _check_numbers(self.model, record.energies[:, 0], np.ones(len(record.energies), dtype=bool))
 
 
 class BatchedExplorer(_GenericExplorer):
@@ -335,29 +341,6 @@ def columns_of(model: Model) -> int:
 def priors_of(model: Model) -> generic.Priors:
     """Return the model's priors for compiled moves."""
     return generic.Priors(*model.encoded(), *model.neighbours())
-
-
-def compile_likelihood(model: Model) -> Any:
-    """Compile the log-likelihood to a C function that is cached on disk beside its source.
-
-    Raises
-    ------
-    InputError
-        If numba cannot compile it.
-    """
-    from numba import cfunc, float64
-    from numba.core.errors import NumbaError
-
-    signature = float64(float64[::1], float64[:, ::1])
-    try:
-        return cfunc(signature, cache=True)(model.log_likelihood)
-    except NumbaError as error:
-        reason = str(error).strip().splitlines()
-        raise InputError(
-            f"model {model.name}: log_likelihood does not compile: {reason[-1] if reason else error}"
-        ) from error
-    except RuntimeError:  # no source file to cache beside, as in an interactive session
-        return cfunc(signature)(model.log_likelihood)
 
 
 def _number(model: Model, value: Any) -> float:

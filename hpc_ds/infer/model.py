@@ -38,7 +38,8 @@ class Model:
     Raises
     ------
     InputError
-        If there is no free parameter, or an ordered group has parameters of different priors.
+        If the name cannot be that of a file, a prior is none, there is no free parameter, or an ordered group has
+        parameters of different priors.
     """
 
     name: str
@@ -72,9 +73,18 @@ class Model:
     """The compiled description of a sum of components."""
 
     finish: Callable[[dict[str, NDArray[np.float64]]], Any] | None = field(default=None, repr=False)
-    """Given posterior draws (copies, draws) by name, returns what a report can show (see `infer.results.Finish`)."""
+    """Given posterior draws (copies, draws) by name, returns what a report can show (see `Presentation`)."""
 
     def __post_init__(self) -> None:
+        if not self.name or "/" in self.name:
+            raise InputError(
+                f"model '{self.name}': its name becomes a file's, so it must not be empty or hold '/'"
+            )
+        for name, prior in self.parameters.items():
+            if not isinstance(prior, Prior):
+                raise InputError(
+                    f"model {self.name}: the prior of {name} is {prior!r}; one of hpc_ds.infer such as normal(0, 1) is needed"
+                )
         if not self.free:
             raise InputError(f"model {self.name}: no free parameter, every prior is fixed")
         for group in self.ordered:
@@ -138,15 +148,22 @@ def load_models(spec: str, data: NDArray[np.float64] | None) -> list[Model]:
     InputError
         In one line: no such file or name, an exception while it runs, or something else than models.
     """
-    from dataclasses import replace
-
     path, _, name = spec.rpartition(":")
     found = getattr(_module(Path(path)), name, None)
     if found is None:
         raise InputError(f"{path}: no '{name}' in it; give file.py:name of a Model")
+    return models_of(found, spec, data)
+
+
+def models_of(found: Any, spec: str, data: NDArray[np.float64] | None) -> list[Model]:
+    """Return the models that `found` is or makes; see `load_models`, whose `spec` it bears in messages."""
+    from dataclasses import replace
+
     if callable(found) and not isinstance(found, Model):
         try:
             found = found(data)
+        except InputError as error:
+            raise InputError(f"{spec}: {error}") from error
         except Exception as error:
             raise InputError(f"{spec}: {type(error).__name__}: {error}") from error
     models = list(found) if isinstance(found, list | tuple) else [found]
@@ -175,6 +192,8 @@ def _module(path: Path) -> Any:
     sys.modules.setdefault(path.stem, module)
     try:
         module_spec.loader.exec_module(module)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     except Exception as error:
         raise InputError(f"{path}: {type(error).__name__}: {error}") from error
     return module

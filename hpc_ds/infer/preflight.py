@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpc_ds.infer.callback import compile_likelihood
 from hpc_ds.infer.ensemble import prior_draws
-from hpc_ds.infer.explorers import compile_likelihood, encode_moves
+from hpc_ds.infer.explorers import encode_moves
 from hpc_ds.infer.model import Model, check_names
 from hpc_ds.infer.settings import Settings
 from hpc_ds.runtime.agreement import agreed

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hpc_ds.infer.model import Model, load_models
-from hpc_ds.infer.models import BUILT_IN
+from hpc_ds.infer.model import Model, load_models, models_of
+from hpc_ds.infer.models import BUILT_IN, plugin
 from hpc_ds.infer.priors import Prior, parse
 from hpc_ds.runtime.errors import InputError
 
@@ -172,7 +172,8 @@ def _linear(data: str, given: Mapping[str, Any]) -> Request:
 
 
 def _own(model: str, data: str | None, given: Mapping[str, Any]) -> Request:
-    if ":" not in model:
+    offered = None if ":" in model else plugin(model)
+    if ":" not in model and offered is None:
         known = ", ".join(BUILT_IN)
         raise InputError(f"model '{model}': unknown; known are {known}, or give path/to/file.py:name")
     _only(given, (), model)
@@ -183,13 +184,18 @@ def _own(model: str, data: str | None, given: Mapping[str, Any]) -> Request:
 
         names, columns = read_columns(data)
         described = {"path": data, "n": int(columns.shape[1]), "columns": list(names)}
-    models = load_models(model, columns)
+    models = load_models(model, columns) if offered is None else models_of(offered, model, columns)
     config = {
         "model": model,
-        "source": hashlib.sha256(Path(model.rpartition(":")[0]).read_bytes()).hexdigest(),
+        "source": None if offered is not None else _source(model),
         "data": {"path": data, "sha256": _hash(columns)},
     }
     return Request(models, config, {"model": model, "data": described})
+
+
+def _source(spec: str) -> str:
+    """Hash of the user's file: another text is another model."""
+    return hashlib.sha256(Path(spec.rpartition(":")[0]).read_bytes()).hexdigest()
 
 
 def _hash(*arrays: Any) -> str:

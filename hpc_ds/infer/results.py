@@ -155,10 +155,7 @@ def _finish_model(model: Model, ensembles: list[Ensemble], slabs: list[Slab]) ->
     draws = np.stack([slab.draws for slab in slabs])
     presentation = present(model, {name: draws[..., j] for j, name in enumerate(model.names)})
     mixings = {name: mixing(values) for name, values in presentation.parameters.items()}
-    gap = max(
-        abs(one.stepping_stone_forward - one.stepping_stone_backward) / (2.0 * one.error + 1e-12)
-        for one in evidences
-    )
+    gap = max(one.disagreement for one in evidences)
     return ModelResult(
         model=model,
         log_evidence=log_evidence,

@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from hpc_ds.infer.diagnostics import ENOUGH_DRAWS, LARGEST_R_HAT
 from hpc_ds.report import exact, wording
 from hpc_ds.report.table import Cell, Table, for_terminal
 from hpc_ds.report.wording import Entry
 
 if TYPE_CHECKING:
     from rich.console import Group
-
-MAX_R_HAT = 1.01
-"""Above this the chains disagree (Vehtari et al. 2021, Bayesian Analysis 16, 667, section 4)."""
-
-MIN_ESS = 400
-"""Below this R-hat and the quantiles are themselves uncertain (same source)."""
 
 
 def terminal(summary: Mapping[str, Any]) -> Group:
@@ -123,7 +118,6 @@ def diagnostics(summary: Mapping[str, Any]) -> Table:
         **{text: [wording.fraction(item.get(key)) for item in known] for key, text in rates.items()},
         "round trips": [wording.count(item.get("round_trips")) for item in known],
         "round trips of theory / %": [wording.fraction(_hundredfold(efficiency(item)), 0) for item in known],
-        "CPU time / s": [wording.quantity(item.get("cpu_seconds")) for item in known],
     }
     rows = tuple((Cell(name), *map(Cell, cells)) for name, cells in told.items())
     return Table("How each model was sampled", ("", *(entry["name"] for entry in summary["models"])), rows)
@@ -145,8 +139,8 @@ def _parameter(name: str, values: Mapping[str, Any]) -> tuple[Cell, ...]:
     return (
         Cell(name),
         *moments,
-        Cell(wording.count(ess), warn=ess is not None and ess < MIN_ESS),
-        Cell(wording.fraction(r_hat, 3), warn=r_hat is not None and r_hat > MAX_R_HAT),
+        Cell(wording.count(ess), warn=ess is not None and ess < ENOUGH_DRAWS),
+        Cell(wording.fraction(r_hat, 3), warn=r_hat is not None and r_hat > LARGEST_R_HAT),
     )
 
 

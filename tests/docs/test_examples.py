@@ -88,7 +88,7 @@ def commands():
     """All `hpc-ds ...` lines of the manual, without what stands before the command."""
     for page in PAGES:
         for block in SHELL.findall(page.read_text()):
-            for line in block.splitlines():
+            for line in block.replace("\\\n", " ").splitlines():
                 words = shlex.split(line, comments=True)
                 at = next((i for i, word in enumerate(words) if Path(word).name == "hpc-ds"), None)
                 if at is not None:

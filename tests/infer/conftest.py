@@ -1,6 +1,10 @@
 """What tests of the sampler share: sums of components built by hand, and a sampler that runs to its end."""
 
+import importlib.util
+import itertools
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -53,6 +57,17 @@ def make_spectrum():
     or of one parameter (``"position[1]"``).
     """
     return _make_spectrum
+
+
+@pytest.fixture(scope="session")
+def geweke(make_spectrum):
+    """Return the module geweke.py, which tests in importlib mode cannot import."""
+    spec = importlib.util.spec_from_file_location("geweke", Path(__file__).with_name("geweke.py"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["geweke"] = module  # numba looks its functions up there
+    spec.loader.exec_module(module)
+    module.make_spectrum = make_spectrum
+    return module
 
 
 class Sampled(NamedTuple):
@@ -156,7 +171,7 @@ def _components(shape: str, peaks: int, background: str, names: Sequence[str]):
 def _neighbours(names: Sequence[str], group: Sequence[str]):
     follows = np.full(len(names), -1, dtype=np.int64)
     precedes = follows.copy()
-    for lower, upper in zip(group, group[1:]):
+    for lower, upper in itertools.pairwise(group):
         follows[names.index(upper)] = names.index(lower)
         precedes[names.index(lower)] = names.index(upper)
     return follows, precedes

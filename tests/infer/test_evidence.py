@@ -69,7 +69,13 @@ def binomial_energies(beta, n, y, scans, seed):
     """Exact draws by inverting the distribution function of p = p1 p2 on a grid."""
     t = np.linspace(-40.0, 40.0, 400_001)  # logit p: the density has its mass far from both ends
     log_p, log_q = -np.logaddexp(0.0, -t), -np.logaddexp(0.0, t)
-    energy = special.gammaln(n + 1) - special.gammaln(y + 1) - special.gammaln(n - y + 1) + y * log_p + (n - y) * log_q
+    energy = (
+        special.gammaln(n + 1)
+        - special.gammaln(y + 1)
+        - special.gammaln(n - y + 1)
+        + y * log_p
+        + (n - y) * log_q
+    )
     rng, columns = np.random.default_rng(seed), []
     for b in beta:
         density = np.exp(b * (energy - energy.max()) + log_p + log_q) * -log_p
@@ -159,7 +165,9 @@ def test_block_error_of_a_correlated_series_is_its_long_run_deviation(memory):
             value = memory * value + steps[t]
             series[t] = value
         found.append(block_error(series))
-    assert math.sqrt(np.mean(np.square(found))) == pytest.approx(1.0 / (1.0 - memory) / math.sqrt(n), rel=0.25)
+    assert math.sqrt(np.mean(np.square(found))) == pytest.approx(
+        1.0 / (1.0 - memory) / math.sqrt(n), rel=0.25
+    )
 
 
 def test_thermodynamic_integration_is_the_trapezoidal_rule():

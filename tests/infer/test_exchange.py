@@ -14,7 +14,9 @@ INF = math.inf
 
 
 def ladder_of(levels, seed=1):
-    return new_ladder(np.linspace(0.0, 1.0, levels), new_streams(np.array([[seed, 0]], dtype=np.uint64))[0], 0)
+    return new_ladder(
+        np.linspace(0.0, 1.0, levels), new_streams(np.array([[seed, 0]], dtype=np.uint64))[0], 0
+    )
 
 
 def scan(ladder, acceptance):
@@ -82,7 +84,9 @@ def test_round_trips_at_constant_acceptance_are_those_of_theory(levels, acceptan
     for _ in range(scans):
         scan(ladder, acceptance)
     rate = round_trip_rate(np.full(levels - 1, 1.0 - acceptance))
-    assert rate == pytest.approx(1.0 / (2.0 + 2.0 * (levels - 1) * (1.0 - acceptance) / acceptance), rel=1e-12)
+    assert rate == pytest.approx(
+        1.0 / (2.0 + 2.0 * (levels - 1) * (1.0 - acceptance) / acceptance), rel=1e-12
+    )
     assert ladder.round_trips.sum() == pytest.approx(scans * rate, rel=0.05)
     assert ladder.round_trips.min() > 0
 

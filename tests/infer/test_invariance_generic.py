@@ -69,10 +69,14 @@ def means_of(theta):
     free = theta[:, :-1]
     term = free / (1.0 + 0.1 * np.abs(free))
     sign = np.where(np.arange(free.shape[1]) % 2 == 0, 1.0, -1.0)
-    return np.stack([0.3 * term.sum(axis=1), np.cos(free).sum(axis=1), 0.3 * (term * sign).sum(axis=1)], axis=1)
+    return np.stack(
+        [0.3 * term.sum(axis=1), np.cos(free).sum(axis=1), 0.3 * (term * sign).sum(axis=1)], axis=1
+    )
 
 
-@pytest.mark.parametrize("moves", [("metropolis",), ("slice",), ("block",), ("block", "slice", "metropolis")], ids=str)
+@pytest.mark.parametrize(
+    "moves", [("metropolis",), ("slice",), ("block",), ("block", "slice", "metropolis")], ids=str
+)
 @pytest.mark.parametrize("form", ["compiled", "batched", "python"])
 def test_move_keeps_the_prior(form, moves):
     rows = ROWS if form != "python" else ROWS // 4
@@ -95,7 +99,9 @@ def test_wrong_move_is_found_out(wrong):
 
 
 def test_the_forms_of_a_likelihood_agree():
-    explorers = [repetitions(form, ("metropolis",), 100, seed=1) for form in ("compiled", "batched", "python")]
+    explorers = [
+        repetitions(form, ("metropolis",), 100, seed=1) for form in ("compiled", "batched", "python")
+    ]
     assert type(explorers[0]) is CompiledExplorer and type(explorers[1]) is BatchedExplorer
     for other in explorers[1:]:
         assert np.allclose(other.log_likelihood, explorers[0].log_likelihood, rtol=1e-12, atol=1e-12)

@@ -11,6 +11,7 @@ from hpc_ds.infer.model import Model
 from hpc_ds.physics.spectra import nagata2012
 
 SIGMA = 0.4
+HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
 # Free energies of the published spectrum less the constant n/2 log(2 pi sigma^2), from long runs of a program in C
 # (60 levels, 100,000 sweeps, two seeds); see the issue of the sampler and Nagata, Sugita & Okada (2012).
@@ -28,8 +29,8 @@ def regression(theta, data):
         mean = 0.0
         for j in range(theta.size):
             mean += data[j + 1, i] * theta[j]
-        z = (data[0, i] - mean) / 0.4
-        total -= 0.5 * z * z + 0.9189385332046727 + math.log(0.4)
+        z = (data[0, i] - mean) / SIGMA
+        total -= 0.5 * z * z + HALF_LOG_2PI + math.log(SIGMA)
     return total
 
 
@@ -117,7 +118,9 @@ def test_log_evidence_of_a_binomial_product_at_every_inverse_temperature(run_sam
     found = run_sampler([model], seed=n, draws=10_000, tune=500)["binomial/0"]
     beta = found.ensemble.tuning.beta
     a, b = beta * y + 1.0, beta * (n - y) + 1.0
-    exact = beta * choose + special.betaln(a, b) + np.log(special.digamma(beta * n + 2.0) - special.digamma(a))
+    exact = (
+        beta * choose + special.betaln(a, b) + np.log(special.digamma(beta * n + 2.0) - special.digamma(a))
+    )
     assert found.evidence.log_evidence == pytest.approx(exact[-1], abs=3.0 * found.evidence.error)
     assert found.evidence.log_evidence_at == pytest.approx(exact, abs=5.0 * found.evidence.error)
     assert found.evidence.error < 0.03
@@ -138,8 +141,8 @@ def needle_and_hill(theta, data):
     """Mixture of a narrow and a wide Gaussian in three dimensions: 0.3 N(-2, 0.2^2) + 0.7 N(2, 0.5^2)."""
     narrow, wide = math.log(0.3), math.log(0.7)
     for j in range(3):
-        narrow -= 0.5 * ((theta[j] + 2.0) / 0.2) ** 2 + math.log(0.2) + 0.9189385332046727
-        wide -= 0.5 * ((theta[j] - 2.0) / 0.5) ** 2 + math.log(0.5) + 0.9189385332046727
+        narrow -= 0.5 * ((theta[j] + 2.0) / 0.2) ** 2 + math.log(0.2) + HALF_LOG_2PI
+        wide -= 0.5 * ((theta[j] - 2.0) / 0.5) ** 2 + math.log(0.5) + HALF_LOG_2PI
     largest = max(narrow, wide)
     return largest + math.log(math.exp(narrow - largest) + math.exp(wide - largest))
 
@@ -159,7 +162,12 @@ def masses_of_needle_and_hill():
 
 MODES = {
     "wells": (two_wells, {"x": laws.uniform(0.0, 1.0), "y": laws.uniform(0.0, 1.0)}, 0.5, masses_of_wells()),
-    "needle": (needle_and_hill, {f"x{j}": laws.normal(0.0, 3.0) for j in range(3)}, 0.0, masses_of_needle_and_hill()),
+    "needle": (
+        needle_and_hill,
+        {f"x{j}": laws.normal(0.0, 3.0) for j in range(3)},
+        0.0,
+        masses_of_needle_and_hill(),
+    ),
 }
 
 
@@ -221,7 +229,9 @@ def test_free_energy_of_the_published_spectrum(run_sampler, make_spectrum, peaks
 
 def test_posterior_of_the_published_spectrum(run_sampler, make_spectrum):
     """Means of the long reference runs, peaks sorted by position; the tolerance is a third of a posterior sd."""
-    draws = run_sampler([nagata_model(make_spectrum, 3)], seed=5, draws=10_000, tune=2_000)["K=3/0"].slab.draws
+    draws = run_sampler([nagata_model(make_spectrum, 3)], seed=5, draws=10_000, tune=2_000)[
+        "K=3/0"
+    ].slab.draws
     peaks = draws.reshape(-1, 3, 3)
     peaks = np.take_along_axis(peaks, np.argsort(peaks[:, :, 1], axis=1)[:, :, None], axis=1)
     mean, sd = peaks.mean(axis=0), peaks.std(axis=0)

@@ -1,5 +1,6 @@
 """Kill it anywhere: stopped, killed or out of disk, a run that is given again ends as if nothing had happened."""
 
+import contextlib
 import json
 import os
 import random
@@ -188,9 +189,7 @@ class Job:
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 variables = dict(
-                    word.split("=", 1)
-                    for word in (entry / "environ").read_text().split("\0")
-                    if "=" in word
+                    word.split("=", 1) for word in (entry / "environ").read_text().split("\0") if "=" in word
                 )
                 is_rank = "hpc_ds.cli" in (entry / "cmdline").read_text().split("\0")[2]
             except (OSError, IndexError, UnicodeDecodeError):
@@ -204,10 +203,8 @@ class Job:
         """Send a signal to one rank, or to all."""
         pids = self.ranks()
         for pid in pids if rank is None else pids[rank : rank + 1]:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-            except ProcessLookupError:
-                pass
 
     def wait(self, timeout=150):
         """Return exit code and output once all ranks are gone."""
@@ -370,7 +367,9 @@ def test_run_cannot_shrink(study, start, tmp_path, models):
     from hpc_ds.runtime.errors import InputError
 
     sample(models[3:], out, looks=2)
-    with pytest.raises(InputError, match=r"--draws 300: the run in .* is for 1200 draws, which can only grow"):
+    with pytest.raises(
+        InputError, match=r"--draws 300: the run in .* is for 1200 draws, which can only grow"
+    ):
         check_growth(str(out), Settings(draws=300))
     check_growth(str(out), Settings(draws=1300))
     check_growth(str(tmp_path / "new"), Settings(draws=300))
@@ -396,7 +395,7 @@ def flip_a_byte(path):
 
 
 def test_damaged_snapshot_is_said_and_the_older_one_used(models, stopped, reference):
-    older, newer = sorted(stopped.glob("snapshots/*"), key=lambda path: int(path.stem.partition("-")[2]))
+    _, newer = sorted(stopped.glob("snapshots/*"), key=lambda path: int(path.stem.partition("-")[2]))
     flip_a_byte(newer)
     said = []
     assert sample(models, stopped, said=said) == "done"
@@ -431,14 +430,22 @@ def test_missing_draws_are_told_in_one_line(stopped, study, start):
 
 
 @pytest.mark.parametrize("limit", [4_000, 40_000], ids=["first snapshot", "posterior"])
-def test_limit_on_file_sizes_is_told_and_overcome(study, repository, plain_environment, start, reference, tmp_path, limit):
+def test_limit_on_file_sizes_is_told_and_overcome(
+    study, repository, plain_environment, start, reference, tmp_path, limit
+):
     def limited():
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     out = tmp_path / "run"
     words = list(map(str, command(study, out)))
     result = subprocess.run(
-        [*HPC_DS, *words], cwd=repository, env=plain_environment, preexec_fn=limited, capture_output=True, text=True, timeout=150
+        [*HPC_DS, *words],
+        cwd=repository,
+        env=plain_environment,
+        preexec_fn=limited,
+        capture_output=True,
+        text=True,
+        timeout=150,
     )
     errors = [line for line in result.stderr.splitlines() if "error" in line]
     assert result.returncode == 1 and len(errors) == 1 and "Traceback" not in result.stderr

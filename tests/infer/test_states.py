@@ -20,7 +20,9 @@ SHAPES = ("gaussian", "gaussian_precision", "lorentzian", "pseudo_voigt")
 BACKGROUNDS = ("none", "constant", "linear", "exponential", "shirley")
 NOISES = ("known", "estimated", "poisson")
 COMBINATIONS = [
-    case for case in itertools.product(SHAPES, BACKGROUNDS, NOISES) if case[1] != "none" or case[2] != "poisson"
+    case
+    for case in itertools.product(SHAPES, BACKGROUNDS, NOISES)
+    if case[1] != "none" or case[2] != "poisson"
 ]
 REPLICAS = 5
 POINTS = 75
@@ -58,13 +60,17 @@ def test_log_likelihood_keeps_its_digits_within_a_scan(make_spectrum, case):
         for _ in range(50):
             sweep(explorer.model.problem, state, explorer.schedule, tuning, counts, r, r)
         found.append(state.log_likelihood[r])
-        assert found[-1] == pytest.approx(plain_log_likelihood(explorer.model, case, state.theta[r]), rel=1e-9)
+        assert found[-1] == pytest.approx(
+            plain_log_likelihood(explorer.model, case, state.theta[r]), rel=1e-9
+        )
 
 
 def test_far_away_and_very_wide_peaks_are_computed_rightly(make_spectrum):
     case = ("gaussian", "constant", "known")
     explorer = spectrum_explorer(make_spectrum, case)
-    for position, width in itertools.product((-50.0, -0.01, 0.0, 1.234, 3.0, 3.01, 80.0), (1e-6, 0.05, 1.0, 1e4)):
+    for position, width in itertools.product(
+        (-50.0, -0.01, 0.0, 1.234, 3.0, 3.01, 80.0), (1e-6, 0.05, 1.0, 1e4)
+    ):
         explorer.theta[:, 1:3] = position, width
         fresh = components.new_state(explorer.model.problem, explorer.theta, explorer.stream)
         for theta, found in zip(explorer.theta, fresh.log_likelihood):
@@ -88,7 +94,9 @@ def test_explorer_rebuilt_from_parameters_and_streams_goes_on_bit_for_bit(make_s
     else:
         explorer = generic_explorer(form, moves)
     explore(explorer, 20)
-    again = make_explorer(explorer.model, explorer.sweeps, moves_of(explorer), explorer.theta, explorer.stream)
+    again = make_explorer(
+        explorer.model, explorer.sweeps, moves_of(explorer), explorer.theta, explorer.stream
+    )
     assert np.array_equal(again.log_likelihood, explorer.log_likelihood)
     for one in (explorer, again):
         explore(one, 20)
@@ -149,7 +157,9 @@ def spectrum_explorer(make_spectrum, case):
     sigma = rng.uniform(0.5, 2.0, POINTS)
     spectrum = make_spectrum(shape, 2, background, noise, x, y, sigma=sigma, priors=LOCAL, ordered=True)
     model = Model("test", spectrum.priors, None, form="components", problem=spectrum.problem)
-    model = Model("test", spectrum.priors, None, form="components", problem=spectrum.problem, data=(x, y, sigma))
+    model = Model(
+        "test", spectrum.priors, None, form="components", problem=spectrum.problem, data=(x, y, sigma)
+    )
     stream = new_streams(np.array([[7, r] for r in range(REPLICAS)], dtype=np.uint64))
     theta = np.array([[law.sample(rng) for law in spectrum.priors.values()] for _ in range(REPLICAS)])
     state = components.new_state(spectrum.problem, theta, stream)
@@ -162,7 +172,14 @@ def generic_explorer(form, moves, rows=slice(0, 8), function=None):
     x = np.linspace(-1.0, 2.0, 103)
     data = np.array([0.3 + 0.8 * x + np.sin(40.0 * x), x])
     function = function or (batched_sum_of_squares if form == "batched" else sum_of_squares)
-    model = Model("line", {"a": laws.normal(0.0, 1.0), "b": laws.gamma(2.0, 1.0)}, function, form=form, data=data, block=4)
+    model = Model(
+        "line",
+        {"a": laws.normal(0.0, 1.0), "b": laws.gamma(2.0, 1.0)},
+        function,
+        form=form,
+        data=data,
+        block=4,
+    )
     streams = new_streams(np.array([[9, r] for r in range(8)], dtype=np.uint64))
     theta = np.random.default_rng(1).gamma(2.0, 0.4, size=(8, 2))
     return make_explorer(model, 2, moves, theta[rows], streams[rows])
@@ -178,7 +195,9 @@ def moves_of(explorer):
 def tuning_of(explorer):
     parameters = explorer.theta.shape[1]
     factor = np.tile(0.2 * np.eye(parameters), (REPLICAS, 1, 1))
-    return Tuning(np.linspace(0.0, 1.0, REPLICAS), np.full((REPLICAS, parameters + 2), 0.3), np.ones(parameters), factor)
+    return Tuning(
+        np.linspace(0.0, 1.0, REPLICAS), np.full((REPLICAS, parameters + 2), 0.3), np.ones(parameters), factor
+    )
 
 
 def explore(explorer, scans, levels=None):

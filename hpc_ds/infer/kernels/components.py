@@ -1,9 +1,9 @@
 """State of a sum of components under compiled moves: y = sum_c coefficient_c shape_c(x) + noise.
 
 A move changes one component; only that component's shape is evaluated again, and only where it differs from zero.
-Within a scan the residual follows the moves by differences; at its end `settle_residual` sums it anew over the components
-in their order. After a scan all that is cached is thus a pure function of the parameters: nothing drifts, and a
-state restored from its parameters alone continues bit for bit.
+Within a scan the residual follows the moves by differences; at its end `settle_residual` sums it anew over the
+components in their order. After a scan all that is cached is thus a pure function of the parameters: nothing
+drifts, and a state restored from its parameters alone continues bit for bit.
 """
 
 from __future__ import annotations
@@ -315,6 +315,20 @@ def accept_coefficient(problem, state, r, c, value, statistic):
     state.theta[r, problem.first[c]] = value
     vector.subtract(state.residual[r, low:high], change, state.shape[r, c, low:high])
     _follow(problem, state, r, statistic)
+
+
+@inlined
+def exchange_components(problem, state, r, a, b):
+    """Give component a of replica r the parameters of b and the other way round: their sum stays what it is."""
+    for k in range(shape_parameters(problem.kind[a]) + 1):
+        i, j = problem.first[a] + k, problem.first[b] + k
+        state.theta[r, i], state.theta[r, j] = state.theta[r, j], state.theta[r, i]
+    start, stop = (
+        min(state.window[r, a, 0], state.window[r, b, 0]),
+        max(state.window[r, a, 1], state.window[r, b, 1]),
+    )
+    vector.exchange(state.shape[r, a, start:stop], state.shape[r, b, start:stop])
+    vector.exchange(state.window[r, a], state.window[r, b])
 
 
 @compiled

@@ -13,12 +13,12 @@ from hpc_ds.infer.kernels.components import (
     PSEUDO_VOIGT,
     accept_coefficient,
     accept_component,
+    exchange_components,
     gaussian_decay,
     in_order,
     is_quadratic,
     log_likelihood_of,
     prepare,
-    refresh,
     shape_parameters,
     trial_statistic,
     whole_statistic,
@@ -387,5 +387,4 @@ def permute(problem, state, r):
         if not in_order(problem.follows, problem.precedes, trial, j, trial[j]):
             return
     if change >= -exponential(stream):
-        copy(trial, theta)
-        refresh(problem, state, r)
+        exchange_components(problem, state, r, a, b)

@@ -160,6 +160,13 @@ def copy(source, target):
         target[i] = source[i]
 
 
+@compiled
+def exchange(one, other):
+    """Exchange the contents of two arrays."""
+    for i in range(one.size):
+        one[i], other[i] = other[i], one[i]
+
+
 @njit(cache=True, fastmath=FUSED, _nrt=False)
 def subtract(residual, coefficient, shape):
     """residual -= coefficient * shape."""
