@@ -38,7 +38,7 @@ def _setting(name: str, *flags: str) -> Any:
     """Return the command-line option of a setting; its help is the setting's docstring."""
     field = Settings.model_fields[name]
     text = " ".join((field.description or "").split())
-    shown = f" [default: {field.default}]" if field.default not in (None, ()) else ""
+    shown = f" (default: {field.default})" if field.default not in (None, ()) else ""
     return typer.Option(
         *(flags or (f"--{name.replace('_', '-')}",)), help=text + shown, rich_help_panel=_SAMPLING
     )
@@ -122,20 +122,20 @@ def infer(
     peaks: Annotated[
         str | None,
         typer.Option(
-            help="spectrum: numbers of peaks, e.g. 1:6 (both ends) or 2,3. [default: 1:6]",
+            help="spectrum: numbers of peaks, e.g. 1:6 (both ends) or 2,3. (default: 1:6)",
             rich_help_panel=_MODEL,
         ),
     ] = None,
     shape: Annotated[
         str | None,
         typer.Option(
-            help="spectrum: gaussian, lorentzian or pseudo-voigt. [default: gaussian]", rich_help_panel=_MODEL
+            help="spectrum: gaussian, lorentzian or pseudo-voigt. (default: gaussian)", rich_help_panel=_MODEL
         ),
     ] = None,
     background: Annotated[
         str | None,
         typer.Option(
-            help="spectrum: none, constant, linear, exponential or shirley. [default: none]",
+            help="spectrum: none, constant, linear, exponential or shirley. (default: none)",
             rich_help_panel=_MODEL,
         ),
     ] = None,
@@ -149,14 +149,14 @@ def infer(
         str | None,
         typer.Option(
             help="estimate, given (third column), poisson (spectrum), or a standard deviation. "
-            "[default: given if the file has a third column, else estimate]",
+            "(default: given if the file has a third column, else estimate)",
             rich_help_panel=_MODEL,
         ),
     ] = None,
     priors: Annotated[
         str | None,
         typer.Option(
-            help="spectrum: scaled from the data, or nagata2012. [default: scaled]", rich_help_panel=_MODEL
+            help="spectrum: scaled from the data, or nagata2012. (default: scaled)", rich_help_panel=_MODEL
         ),
     ] = None,
     prior: Annotated[

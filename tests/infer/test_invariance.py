@@ -71,7 +71,11 @@ def test_conditional_keeps_the_prior_however_small_its_first_interval(geweke, ca
 
 
 def test_peaks_of_unlike_priors_are_exchanged_rightly(geweke):
-    unlike = {"position[1]": laws.normal(1.0, 0.5), "amplitude[2]": laws.exponential(1.0)}
+    unlike = {
+        "position[1]": laws.normal(1.2, 0.2),
+        "amplitude[2]": laws.exponential(1.0),
+        "width[2]": laws.gamma(4.0, 4.0),
+    }
     case = ("gaussian", 2, "none", "known", 0.5, False)
     assert geweke.p_value(sweep, (PERMUTE,), case, priors=unlike) > LEAST_P
 

@@ -1,4 +1,4 @@
-"""What a sampled spectrum shows: peaks in the order of their positions, areas, fitted curves with their bands."""
+"""What a sampled spectrum shows: peaks that keep their numbers, areas, fitted curves with their bands."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpc_ds.infer.models.bands import MEDIAN, QUANTILES, bands, spread_draws
+from hpc_ds.infer.models.matching import match_peaks
+from hpc_ds.infer.models.noise import signal_level
 from hpc_ds.infer.posterior import Named, Presentation
 from hpc_ds.physics import spectra
 from hpc_ds.store.table import Table
@@ -18,7 +20,7 @@ Arrays = dict[str, NDArray[np.float64]]
 def present_spectrum(
     table: Table, shape: str, background: str, peaks: int, draws: Arrays, noise: str | float
 ) -> Presentation:
-    """Sort peaks by position in every draw, add widths and areas, and compute the curves.
+    """Number the peaks alike in every draw (see `match_peaks`), add widths and areas, and compute the curves.
 
     Parameters
     ----------
@@ -30,7 +32,7 @@ def present_spectrum(
         name: np.stack([draws[f"{name}[{k}]"] for k in range(1, peaks + 1)], axis=-1)
         for name in sorted(of_peak)
     }
-    order = np.argsort(stacked["position"], axis=-1, kind="stable")
+    order = match_peaks(stacked)
     stacked = {name: np.take_along_axis(values, order, axis=-1) for name, values in stacked.items()}
     others = {name: values for name, values in draws.items() if "[" not in name}
     derived = _derived(shape, stacked)
@@ -63,7 +65,7 @@ def _groups(
     table: Table, shape: str, background: str, stacked: Arrays, others: Arrays, noise: str | float
 ) -> dict[str, Mapping[str, Named]]:
     point = ("point",)
-    sigma = table.sigma if noise == "given" else np.full(table.x.size, _one_sigma(table, noise))
+    sigma = np.broadcast_to(_sigma(table, noise, others), table.x.shape)
     curves = _curves(table, shape, background, stacked, others)
     return {
         "observed_data": {"y": (point, table.y)},
@@ -72,10 +74,18 @@ def _groups(
     }
 
 
-def _one_sigma(table: Table, noise: str | float) -> float | NDArray[np.float64]:
+def _sigma(table: Table, noise: str | float, others: Arrays) -> float | NDArray[np.float64]:
+    """Standard deviation of the points, where it was estimated the posterior median."""
+    if isinstance(noise, float):
+        return noise
+    if noise == "given":
+        assert table.sigma is not None
+        return table.sigma
     if noise == "poisson":
         return np.sqrt(np.maximum(table.y, 1.0))
-    return noise if isinstance(noise, float) else float("nan")
+    if noise == "counting":
+        return float(np.median(others["noise_factor"])) * np.sqrt(signal_level(table))
+    return float(np.median(others["noise"]))
 
 
 def _curves(table: Table, shape: str, background: str, stacked: Arrays, others: Arrays) -> dict[str, Named]:

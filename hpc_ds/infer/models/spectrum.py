@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hpc_ds.infer.kernels import components as kernel
 from hpc_ds.infer.model import Model
 from hpc_ds.infer.models.curves import present_spectrum
+from hpc_ds.infer.models.noise import likelihood_of, noise_grows, noise_names, resolve_noise
 from hpc_ds.infer.priors import (
     Prior,
     gamma,
@@ -48,7 +49,7 @@ class SpectrumOptions:
     background: str = "none"
     """One of `BACKGROUNDS`."""
     noise: str | float = "auto"
-    """``estimate``; ``given`` (the file's sigma); ``poisson`` (counts); a number; ``auto``: given if there is a sigma."""
+    """One of `NOISES`, a standard deviation, or ``auto``: given if the file has a sigma, else estimate."""
     priors: str = "scaled"
     """``scaled`` from the data (see `scaled_priors`) or ``nagata2012``."""
     overrides: Mapping[str, Prior] = field(default_factory=dict)
@@ -91,6 +92,7 @@ def scaled_priors(table: Table, poisson: bool = False) -> dict[str, Prior]:
     background_low        normal(y at the lowest x, height); half_normal(max y) for counts
     background_step       half_normal(height)
     noise                 log_uniform(height / 10000, height), standard deviation
+    noise_factor          the same, divided by the square root of max y
     ====================  =====================================================
     """
     low, high = float(table.x[0]), float(table.x[-1])
@@ -110,6 +112,7 @@ def scaled_priors(table: Table, poisson: bool = False) -> dict[str, Prior]:
         "background_low": half_normal(most) if poisson else normal(float(table.y[0]), height),
         "background_step": half_normal(height),
         "noise": log_uniform(height * 1e-4, height),
+        "noise_factor": log_uniform(height * 1e-4 / math.sqrt(most), height / math.sqrt(most)),
     }
 
 
@@ -156,28 +159,10 @@ def _check(table: Table, options: SpectrumOptions) -> str | float:
         raise InputError("--priors nagata2012: they are for --shape gaussian")
     if table.x.size < 3 or not table.x[-1] > table.x[0]:
         raise InputError(f"{table.path}: at least 3 points with different x are needed, found {table.x.size}")
-    noise = options.noise
-    if noise == "auto":
-        return "given" if table.sigma is not None else "estimate"
-    if noise == "given" and table.sigma is None:
-        raise InputError(f"--noise given: {table.path} has no third column with the standard deviations")
-    if noise == "poisson":
-        _check_counts(table, options)
-    elif isinstance(noise, str) and noise not in ("estimate", "given"):
-        raise InputError(f"--noise '{noise}': estimate, given, poisson or a standard deviation is needed")
-    if isinstance(noise, float) and not 0.0 < noise < math.inf:
-        raise InputError(f"--noise {noise:g}: a standard deviation greater than 0 is needed")
-    return noise
-
-
-def _check_counts(table: Table, options: SpectrumOptions) -> None:
-    bad = np.flatnonzero((table.y < 0) | (table.y != np.round(table.y)))
-    if bad.size:
-        raise InputError(
-            f"--noise poisson: {table.path} has y = {table.y[bad[0]]:g} at x = {table.x[bad[0]]:g}; counts are needed"
-        )
-    if options.shape == "gaussian" and options.background == "none":
+    noise = resolve_noise(table, options.noise)
+    if noise == "poisson" and options.shape == "gaussian" and options.background == "none":
         raise InputError("--noise poisson: Gaussian peaks alone are zero far away; choose a --background")
+    return noise
 
 
 def _base_priors(table: Table, options: SpectrumOptions, noise: str | float) -> dict[str, Prior]:
@@ -187,7 +172,7 @@ def _base_priors(table: Table, options: SpectrumOptions, noise: str | float) -> 
     if options.priors == "nagata2012":
         scaled |= NAGATA_2012
         peak[2] = "precision"
-    names = peak + list(BACKGROUNDS[options.background]) + (["noise"] if noise == "estimate" else [])
+    names = peak + list(BACKGROUNDS[options.background]) + noise_names(noise)
     priors = {name: scaled[name] for name in names}
     for name, prior in options.overrides.items():
         base, _, index = name.partition("[")
@@ -209,7 +194,7 @@ def _base_priors(table: Table, options: SpectrumOptions, noise: str | float) -> 
 
 def _check_support(name: str, base: str, prior: Prior) -> None:
     low, high = prior.support
-    if base in ("width", "precision", "noise", "background_decay") and (
+    if base in ("width", "precision", "noise", "noise_factor", "background_decay") and (
         low < 0.0 or (prior.is_fixed and low <= 0.0)
     ):
         raise InputError(
@@ -263,7 +248,7 @@ def _problem(
         owner[j : j + 1 + kernel.shape_parameters(component)] = c
     family, prior = model.encoded()
     follows, precedes = model.neighbours()
-    likelihood, offset, weight = _likelihood(table, noise)
+    likelihood, offset, weight = likelihood_of(table, noise)
     return kernel.Problem(
         x=_padded(table.x, table.x[-1]),
         y=_padded(table.y, 0.0),
@@ -272,7 +257,7 @@ def _problem(
         centre=0.5 * float(table.x[0] + table.x[-1]),
         offset=offset,
         likelihood=likelihood,
-        noise=model.names.index("noise") if "noise" in model.parameters else -1,
+        noise=next((model.names.index(name) for name in noise_names(noise)), -1),
         shirley=start if options.background == "shirley" else -1,
         kind=np.array(kinds, dtype=np.int64),
         first=np.array(first, dtype=np.int64),
@@ -282,21 +267,6 @@ def _problem(
         follows=follows,
         precedes=precedes,
     )
-
-
-def _likelihood(table: Table, noise: str | float) -> tuple[int, float, NDArray[np.float64]]:
-    """Code, additive constant of the log-likelihood, and weights (n,) of the points."""
-    n = table.x.size
-    half_log_2pi = 0.5 * n * math.log(2.0 * math.pi)
-    if noise == "estimate":
-        return kernel.ESTIMATED, -half_log_2pi, np.ones(n)
-    if noise == "poisson":
-        from scipy.special import gammaln
-
-        return kernel.POISSON, -float(np.sum(gammaln(table.y + 1.0))), np.ones(n)
-    sigma = table.sigma if noise == "given" else np.full(n, float(noise))
-    assert sigma is not None
-    return kernel.KNOWN, -half_log_2pi - float(np.sum(np.log(sigma))), 1.0 / sigma**2
 
 
 def _padded(values: NDArray[np.float64], fill: float) -> NDArray[np.float64]:
@@ -314,4 +284,8 @@ def warnings_for(table: Table, models: Sequence[Model]) -> list[str]:
         for model in models
         if len(model.free) > table.x.size
     ]
+    if any("noise" in model.parameters for model in models) and noise_grows(table):
+        lines.append(
+            f"{table.path}: the noise seems to grow with the signal, as that of counts does: see --noise counting"
+        )
     return lines
