@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from hpc_ds.infer.pieces import Slab
+from hpc_ds.runtime.atomic import remove_leftovers
 from hpc_ds.runtime.errors import InputError, StorageError
 from hpc_ds.runtime.folder import RunFolder
 from hpc_ds.runtime.snapshot import Snapshots
@@ -54,6 +55,7 @@ class Archive:
         InputError
             A chunk that it counts is missing or damaged.
         """
+        remove_leftovers(self._draws)
         found = self._snapshots.load()
         counted = found[1]["counted"] if found is not None else 0
         for path in self._chunks():

@@ -12,8 +12,8 @@ from hpc_ds.infer.model import Model
 from hpc_ds.infer.preflight import check_models
 from hpc_ds.infer.results import Results, finish, write_posterior
 from hpc_ds.infer.sampler import Sampler, Store, total_scans
-from hpc_ds.infer.settings import Settings, make_settings
-from hpc_ds.runtime.atomic import write_json
+from hpc_ds.infer.settings import GROWABLE, Settings, make_settings
+from hpc_ds.runtime.atomic import remove_leftovers, write_json
 from hpc_ds.runtime.deadline import Deadline
 from hpc_ds.runtime.errors import InputError
 from hpc_ds.runtime.folder import RunFolder, State, read_config
@@ -27,7 +27,7 @@ def sample(
     models: Model | Sequence[Model],
     *,
     settings: Settings | None = None,
-    folder: RunFolder | None = None,
+    folder: RunFolder | str | os.PathLike[str] | None = None,
     world: World | None = None,
     deadline: Deadline | None = None,
     extra: Mapping[str, Any] | None = None,
@@ -42,7 +42,7 @@ def sample(
         Hypotheses about the same data.
     settings : Settings, optional
         By default made from `options`: ``sample(model, draws=20_000, seed=3)``.
-    folder : RunFolder, optional
+    folder : path or RunFolder, optional
         Keeps snapshots and draws there, continues what it finds, and writes ``posterior/`` and ``summary.json``.
         Without one everything stays in memory.
     world : World, optional
@@ -57,8 +57,8 @@ def sample(
     Returns
     -------
     Results or None
-        On rank 0, when all draws are made. None on other ranks, and when the deadline came first: ``folder.state`` then
-        is ``stopped`` on all ranks, and the same call continues.
+        On rank 0, when all draws are made. None on other ranks, and when the deadline came first: the folder's state
+        then is ``stopped``, and the same call continues.
 
     Raises
     ------
@@ -72,8 +72,21 @@ def sample(
     models = [models] if isinstance(models, Model) else list(models)
     settings = settings or make_settings(options)
     world = world or get_world()
-    if folder is None:  # whoever opened a folder has checked them before
+    if not isinstance(folder, RunFolder):  # whoever opened a folder has checked them before
         check_models(models, settings, world)
+    if folder is not None and not isinstance(folder, RunFolder):
+        check_growth(os.fspath(folder), settings)
+        config = {**describe(models), **settings.model_dump()}
+        with RunFolder.open(folder, "infer", config, GROWABLE, world, sys.argv, settings.seed) as opened:
+            return sample(
+                models,
+                settings=settings,
+                folder=opened,
+                world=world,
+                deadline=deadline,
+                extra=extra,
+                warn=warn,
+            )
     store: Store = Archive(folder, warn) if folder is not None else Memory()
     path = folder / "progress.jsonl" if folder is not None else None
     sampler = Sampler(models, settings, world, store, deadline or Deadline(None), warn or _print_warning)
@@ -87,6 +100,15 @@ def sample(
     world.root_first(_conclude, sampler, store, folder, dict(extra or {}), answer)
     _set_state(folder, "done", world)
     return answer[0] if answer else None
+
+
+def describe(models: Sequence[Model]) -> dict[str, Any]:
+    """Return names and priors of the models, by which a folder knows whose run it is."""
+    return {
+        "models": {
+            model.name: {name: str(prior) for name, prior in model.parameters.items()} for model in models
+        }
+    }
 
 
 def check_growth(path: str, settings: Settings) -> None:
@@ -135,6 +157,7 @@ def _conclude(
     results.extra.update(extra)
     if folder is not None:
         make_directory(folder / "posterior")
+        remove_leftovers(folder / "posterior")
         for result in results.models:
             write_posterior(folder / "posterior" / f"{result.model.name}.h5", result)
         write_json(folder / SUMMARY, results.summary())
