@@ -220,12 +220,12 @@ def three_peaks() -> Model:
     return spectrum_models(as_table(spectrum.x, spectrum.y), options)[0]
 
 
-def trial(model: Model, draws: int, tune: int, seed: int) -> Trial:
+def trial(model: Model, draws: int, tuning: int, seed: int) -> Trial:
     from hpc_ds.infer.ladder import round_trip_limit, round_trip_rate
 
     started = time.process_time()
     with silence():
-        results = sample(model, draws=draws, tune=tune, seed=seed)
+        results = sample(model, draws=draws, tuning=tuning, seed=seed)
     cpu = time.process_time() - started
     assert results is not None
     result = results.models[0]
@@ -251,8 +251,8 @@ def evidence() -> None:
     """Root mean square error, coverage, effective draws and round trips over seeds at two budgets."""
     model = three_peaks()
     trial(model, 100, 100, 1)  # imports, and compiled code from its cache
-    for draws, tune, goal in ((800, 400, "0.3 in 0.5 CPU s"), (6500, 1500, "0.1 in 3 CPU s")):
-        trials = [trial(model, draws, tune, 100 + seed) for seed in range(SEEDS)]
+    for draws, tuning, goal in ((800, 400, "0.3 in 0.5 CPU s"), (6500, 1500, "0.1 in 3 CPU s")):
+        trials = [trial(model, draws, tuning, 100 + seed) for seed in range(SEEDS)]
         errors = np.array([one.error for one in trials])
         cpu = np.mean([one.cpu for one in trials])
         covered = np.mean([abs(one.error) < one.reported for one in trials])
@@ -262,7 +262,7 @@ def evidence() -> None:
             np.mean([getattr(one, name) for one in trials]) for name in ("round_trips", "theory", "limit")
         )
         print(
-            f"{tune} + {draws} scans, {SEEDS} seeds: {cpu:.2f} CPU s, rmse {math.sqrt(np.mean(errors**2)):.3f}"
+            f"{tuning} + {draws} scans, {SEEDS} seeds: {cpu:.2f} CPU s, rmse {math.sqrt(np.mean(errors**2)):.3f}"
             f" (goal {goal}), bias {errors.mean():+.3f}; reported error covers the truth in {covered:.0%} (goal"
             f" 60-80 %); effective draws a CPU s: least {effective.min():.0f}, median {np.median(effective):.0f} (goal"
             f" 100); round trips a scan {trips:.4f} = {trips / theory:.2f} of 1/(2+2 sum r/(1-r)), {trips / limit:.2f}"
@@ -305,12 +305,12 @@ def one_rank() -> None:
 
     world, model, spent = get_world(), three_peaks(), {"explore": 0.0, "exchange": 0.0, "rounds": 0}
     with silence():
-        sample(model, draws=50, tune=50, sweeps=8)
+        sample(model, draws=50, tuning=50, sweeps=8)
         timed(pieces.LocalPiece, "explore", spent)
         timed(pieces.LocalPiece, "exchange", spent)
         world.barrier()
         started = time.perf_counter()
-        results = sample(model, draws=4000, tune=400, sweeps=8)
+        results = sample(model, draws=4000, tuning=400, sweeps=8)
         wall = time.perf_counter() - started
     rounds = max(spent["rounds"], 1)
     costs = {"round": (spent["explore"] + spent["exchange"]) / rounds, "exchange": spent["exchange"] / rounds}
@@ -374,7 +374,7 @@ def small() -> None:
 
     imports = time.process_time()
     with silence():
-        sample(three_peaks(), draws=100, tune=100)
+        sample(three_peaks(), draws=100, tuning=100)
     print(json.dumps({"imports": imports, "run": time.process_time() - imports}))
 
 

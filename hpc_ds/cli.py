@@ -56,7 +56,7 @@ Time = Annotated[
 ]
 Seed = Annotated[int | None, _setting("seed")]
 DrawsOption = Annotated[int | None, _setting("draws")]
-Tune = Annotated[int | None, _setting("tune")]
+Tuning = Annotated[int | None, _setting("tuning")]
 Sweeps = Annotated[int | None, _setting("sweeps")]
 Copies = Annotated[int | None, _setting("copies")]
 Replicas = Annotated[int | None, _setting("replicas")]
@@ -93,7 +93,7 @@ def run(
     time: Time = None,
     seed: Seed = None,
     draws: DrawsOption = None,
-    tune: Tune = None,
+    tuning: Tuning = None,
     copies: Copies = None,
     checkpoint_every: CheckpointEvery = None,
 ) -> None:
@@ -167,7 +167,7 @@ def infer(
     ] = None,
     seed: Seed = None,
     draws: DrawsOption = None,
-    tune: Tune = None,
+    tuning: Tuning = None,
     sweeps: Sweeps = None,
     copies: Copies = None,
     replicas: Replicas = None,

@@ -162,7 +162,7 @@ def test_missing_data_file_is_refused(refused):
         (["--move", "jump"], ["'jump'", "metropolis"]),
         (["--draws", "0"], ["--draws 0", "20"]),
         (["--draws", "many"], ["--draws", "integer"]),
-        (["--tune", "1"], ["--tune 1", "16"]),
+        (["--tuning", "1"], ["--tuning 1", "16"]),
         (["--replicas", "1"], ["--replicas 1", "2"]),
         (["--copies", "0"], ["--copies 0", "1"]),
         (["--seed", "-1"], ["--seed -1", "0"]),
@@ -277,27 +277,27 @@ def finished(tmp_path, line, own, monkeypatch):
     from hpc_ds import cli
 
     monkeypatch.chdir(tmp_path)
-    words = ["infer", "own.py:sound", str(line), "--draws", "40", "--tune", "16", "--out", "run"]
+    words = ["infer", "own.py:sound", str(line), "--draws", "40", "--tuning", "16", "--out", "run"]
     monkeypatch.setattr(sys, "argv", ["hpc-ds", *words])
     assert cli._command() == 0
     return tmp_path / "run"
 
 
 def test_folder_of_another_configuration_is_refused_with_key_and_values(refused, finished, line, tmp_path):
-    told = refused("infer", "own.py:sound", line, "--draws", "40", "--tune", "32")
-    assert "another configuration" in told and "tune is 16 there and 32 here" in told
+    told = refused("infer", "own.py:sound", line, "--draws", "40", "--tuning", "32")
+    assert "another configuration" in told and "tuning is 16 there and 32 here" in told
     with open(line, "a") as file:
         file.write("3.1,0.0\n")
-    assert "data.sha256" in refused("infer", "own.py:sound", line, "--draws", "40", "--tune", "16")
+    assert "data.sha256" in refused("infer", "own.py:sound", line, "--draws", "40", "--tuning", "16")
 
 
 def test_changed_model_source_is_another_configuration(refused, finished, own, line):
     own.write_text(MODELS + "\n# changed\n")
-    assert "source is" in refused("infer", "own.py:sound", line, "--draws", "40", "--tune", "16")
+    assert "source is" in refused("infer", "own.py:sound", line, "--draws", "40", "--tuning", "16")
 
 
 def test_fewer_draws_than_before_are_refused(refused, finished, line):
-    told = refused("infer", "own.py:sound", line, "--draws", "30", "--tune", "16")
+    told = refused("infer", "own.py:sound", line, "--draws", "30", "--tuning", "16")
     assert "--draws 30" in told and "40 draws, which can only grow" in told
 
 
@@ -306,7 +306,7 @@ def test_folder_in_use_is_refused(refused, finished, line):
 
     lock = FolderLock.acquire(finished)
     try:
-        told = refused("infer", "own.py:sound", line, "--draws", "40", "--tune", "16")
+        told = refused("infer", "own.py:sound", line, "--draws", "40", "--tuning", "16")
     finally:
         lock.release()
     assert "in use by process" in told

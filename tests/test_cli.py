@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 HPC_DS = [sys.executable, "-c", "from hpc_ds.cli import main; main()"]
-SHORT = ("--draws", "60", "--tune", "32")
+SHORT = ("--draws", "60", "--tuning", "32")
 HEAVY = {"mpi4py", "torch", "dask", "distributed", "numba"}
 VERBS = ("studies", "run", "infer", "report", "status", "compare", "init")
 
@@ -215,9 +215,9 @@ def test_configuration_of_init_is_accepted_when_uncommented(hpc_ds, line, own, t
 def test_flags_win_over_the_configuration_file(hpc_ds, line, tmp_path):
     options = 'out = "from-file"\npeaks = 1\nseed = 7\ndraws = 60\ntune = 16\nreplicas = 4\n'
     (tmp_path / "run.toml").write_text(options + '[prior]\nposition = "uniform(0, 2)"\n')
-    hpc_ds("infer", "spectrum", line, "--config", "run.toml", "--seed", "8", "--tune", "32")
+    hpc_ds("infer", "spectrum", line, "--config", "run.toml", "--seed", "8", "--tuning", "32")
     config = tomllib.loads((tmp_path / "from-file" / "config.toml").read_text())
-    assert (config["seed"], config["tune"], config["draws"]) == (8, 32, 60)
+    assert (config["seed"], config["tuning"], config["draws"]) == (8, 32, 60)
     assert config["peaks"] == [1] and config["prior"] == {"position": "uniform(0, 2)"}
 
 

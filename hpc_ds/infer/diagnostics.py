@@ -49,7 +49,9 @@ class Verdict:
     text: str
 
 
-def judge(round_trips: int, mixings: list[Mixing], log_evidence_error: float, gap: float) -> Verdict:
+def judge(
+    round_trips: int, mixings: list[Mixing], log_evidence_error: float, gap: float, possible: bool = True
+) -> Verdict:
     """Return the verdict on one model.
 
     Parameters
@@ -61,7 +63,11 @@ def judge(round_trips: int, mixings: list[Mixing], log_evidence_error: float, ga
     log_evidence_error : float
     gap : float
         Difference of the forward and the backward stepping stone in units of its error.
+    possible : bool
+        Whether every draw at beta = 1 has a likelihood above zero.
     """
+    if not possible:
+        return Verdict(False, "run longer: no state with a likelihood above zero was found at beta = 1")
     reasons = []
     if round_trips < ENOUGH_ROUND_TRIPS:
         trips = "round trip" if round_trips == 1 else "round trips"

@@ -83,7 +83,8 @@ class Model:
         for name, prior in self.parameters.items():
             if not isinstance(prior, Prior):
                 raise InputError(
-                    f"model {self.name}: the prior of {name} is {prior!r}; one of hpc_ds.infer such as normal(0, 1) is needed"
+                    f"model {self.name}: the prior of {name} is {prior!r}; "
+                    "one of hpc_ds.infer such as normal(0, 1) is needed"
                 )
         if not self.free:
             raise InputError(f"model {self.name}: no free parameter, every prior is fixed")

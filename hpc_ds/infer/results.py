@@ -167,7 +167,13 @@ def _finish_model(model: Model, ensembles: list[Ensemble], slabs: list[Slab]) ->
         log_prior=np.stack([slab.log_prior for slab in slabs]) + model.log_symmetry,
         mixings=mixings,
         ensembles=ensembles,
-        verdict=judge(sum(_round_trips(one) for one in ensembles), list(mixings.values()), error, gap),
+        verdict=judge(
+            sum(_round_trips(one) for one in ensembles),
+            list(mixings.values()),
+            error,
+            gap,
+            possible=all(bool(np.isfinite(slab.energies[:, -1]).all()) for slab in slabs),
+        ),
     )
 
 
@@ -248,7 +254,7 @@ def _diagnostics(result: ModelResult, settings: Settings) -> dict[str, Any]:
         "replicas": max(one.replicas for one in result.ensembles),
         "copies": len(result.ensembles),
         "scans": result.log_likelihood.shape[1],
-        "tuning_scans": settings.tune,
+        "tuning_scans": settings.tuning,
         "barrier": barrier,
         "min_swap_rate": 1.0 - max(float(r.max()) for r in rejections),
         "mean_swap_rate": 1.0 - _mean(r.mean() for r in rejections),

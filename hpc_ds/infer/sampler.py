@@ -92,7 +92,7 @@ class Sampler:
         self._watcher: Watcher | None = None
         self._warn = warn
         self._idle = 0
-        self._rounds = tuning_rounds(settings.tune)
+        self._rounds = tuning_rounds(settings.tuning)
         self._position = Position()
         self._ensembles: list[Ensemble] = []  # on rank 0 only, between segments at checkpoints
         self._costs: list[float] = []
@@ -279,7 +279,7 @@ class Sampler:
 
 def total_scans(settings: Settings) -> int:
     """Return all scans of a run, tuning included."""
-    return settings.tune + settings.draws
+    return settings.tuning + settings.draws
 
 
 def _advance(pieces: list[LocalPiece], scans: int, measuring: bool, stride: int) -> None:

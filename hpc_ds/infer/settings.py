@@ -24,7 +24,8 @@ class Settings(BaseModel):
     draws: int = Field(default=10_000, ge=20)
     """Scans with everything frozen: posterior draws of each copy. May grow when a run is continued."""
 
-    tune: int = Field(default=2_000, ge=16)
+    # Not "tune": the mpiexec of Open MPI takes --tune for itself, wherever it stands in the command.
+    tuning: int = Field(default=2_000, ge=16)
     """Scans before that, in rounds of doubling length; ladder and step sizes adapt after each round."""
 
     sweeps: int = Field(default=3, ge=1)
@@ -64,14 +65,14 @@ def first_problem(error: ValidationError, prefix: str) -> str:
     return f"{prefix}{key} {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
 
 
-def tuning_rounds(tune: int) -> list[int]:
-    """Return the lengths of the tuning rounds in scans: doubling, `tune` in all, the last one the longest.
+def tuning_rounds(tuning: int) -> list[int]:
+    """Return the lengths of the tuning rounds in scans: doubling, `tuning` in all, the last one the longest.
 
     The rounds but the last adapt; the last is burn-in with everything frozen, an eighth of all.
     """
-    burn_in = max(1, tune // 8)
+    burn_in = max(1, tuning // 8)
     rounds: list[int] = []
-    left = tune - burn_in
+    left = tuning - burn_in
     length = min(left, 16)
     while left > 0:
         if left < 3 * length:  # no short round at the end: it would adapt to noise

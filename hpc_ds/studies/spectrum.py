@@ -17,7 +17,7 @@ _DRAWS = {"quick": 20_000, "full": 200_000}
 
 def settings(scale: str) -> dict[str, Any]:
     """Return the sampler's settings for ``quick`` (a minute or two on two cores) or ``full``."""
-    return {"draws": _DRAWS[scale], "tune": 2_000 if scale == "quick" else 10_000}
+    return {"draws": _DRAWS[scale], "tuning": 2_000 if scale == "quick" else 10_000}
 
 
 def data() -> Table:

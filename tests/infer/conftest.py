@@ -80,7 +80,7 @@ class Sampled(NamedTuple):
 
 @pytest.fixture(scope="session")
 def run_sampler():
-    """Sample models to the end: `run_sampler([model], draws=1000, tune=256)` returns `Sampled` by name and copy.
+    """Sample models to the end: `run_sampler([model], draws=1000, tuning=256)` returns `Sampled` by name and copy.
 
     On one rank, whatever launched the tests.
     """

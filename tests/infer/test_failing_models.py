@@ -7,7 +7,7 @@ import pytest
 
 from hpc_ds.infer import Model, normal, sample
 
-SHORT = {"draws": 200, "tune": 64, "replicas": 6}
+SHORT = {"draws": 200, "tuning": 64, "replicas": 6}
 FAR = 2.5  # beyond the prior draws at which a model is tried first
 
 
@@ -55,7 +55,7 @@ def test_nan_ends_the_run(function, form):
 
 @pytest.mark.parametrize("form", ["compiled", "python"])
 def test_minus_infinity_only_cuts_off_what_is_impossible(form):
-    result = sample(model(impossible_far_out, form), draws=2000, tune=256, replicas=6)
+    result = sample(model(impossible_far_out, form), draws=2000, tuning=256, replicas=6)
     # The integral of N(a; 0, 1) exp(-a^2 / 2) up to 2.5.
     exact = math.log(0.5 * (1.0 + math.erf(2.5)) / math.sqrt(2.0))
     found = result.models[0]

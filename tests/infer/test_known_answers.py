@@ -52,7 +52,7 @@ def gaussian_model(d, name="gaussian"):
 def seeds_within(run_sampler, d, seeds):
     """How many seeds are within three reported errors; the spread of log Z; the mean reported error."""
     model, exact = gaussian_model(d)
-    found = [run_sampler([model], seed=seed, draws=600, tune=300)["gaussian/0"].evidence for seed in seeds]
+    found = [run_sampler([model], seed=seed, draws=600, tuning=300)["gaussian/0"].evidence for seed in seeds]
     values, errors = np.array([[one.log_evidence, one.error] for one in found]).T
     assert abs(values.mean() - exact) < 4.0 * values.std(ddof=1) / math.sqrt(len(values))
     return np.sum(np.abs(values - exact) < 3.0 * errors), values.std(ddof=1), errors.mean()
@@ -75,7 +75,7 @@ def test_log_evidence_of_a_gaussian_is_within_its_reported_error_in_45_of_50_see
 
 def test_posterior_of_a_gaussian_has_the_closed_form(run_sampler):
     model, _ = gaussian_model(5)
-    draws = run_sampler([model], seed=4, draws=12_000, tune=500)["gaussian/0"].slab.draws
+    draws = run_sampler([model], seed=4, draws=12_000, tuning=500)["gaussian/0"].slab.draws
     columns, y = model.data[1:].T, model.data[0]
     covariance = np.linalg.inv(np.eye(5) + columns.T @ columns / SIGMA**2)
     mean = covariance @ columns.T @ y / SIGMA**2
@@ -90,7 +90,7 @@ def test_posterior_of_a_gaussian_has_the_closed_form(run_sampler):
 def test_barrier_of_a_gaussian_path_is_the_analytic_one(run_sampler):
     """x ~ N(0, 1), log-likelihood -t x^2 / 2: Lambda = log(1 + t) / pi; see test_ladder.py."""
     model = Model("path", {"x": laws.normal(0.0, 1.0)}, parabola, form="compiled", data=np.array([[999.0]]))
-    ladder = run_sampler([model], seed=2, draws=20_000, tune=500, replicas=12)["path/0"].ensemble.ladder
+    ladder = run_sampler([model], seed=2, draws=20_000, tuning=500, replicas=12)["path/0"].ensemble.ladder
     rejection = ladder.rejection / ladder.attempts
     assert rejection.sum() == pytest.approx(math.log(1000.0) / math.pi, abs=0.05)
     assert rejection.max() - rejection.min() < 0.1
@@ -115,7 +115,7 @@ def test_log_evidence_of_a_binomial_product_at_every_inverse_temperature(run_sam
     choose = special.gammaln(n + 1) - special.gammaln(y + 1) - special.gammaln(n - y + 1)
     priors = {"p1": laws.uniform(0.0, 1.0), "p2": laws.uniform(0.0, 1.0)}
     model = Model("binomial", priors, binomial, form="compiled", data=np.array([[n, y, choose]]))
-    found = run_sampler([model], seed=n, draws=10_000, tune=500)["binomial/0"]
+    found = run_sampler([model], seed=n, draws=10_000, tuning=500)["binomial/0"]
     beta = found.ensemble.tuning.beta
     a, b = beta * y + 1.0, beta * (n - y) + 1.0
     exact = (
@@ -175,7 +175,7 @@ MODES = {
 def test_masses_of_two_separated_modes(run_sampler, case):
     function, priors, border, (left, right) = MODES[case]
     model = Model("modes", priors, function, form="compiled")
-    found = list(run_sampler([model], seed=3, draws=4_000, tune=1_000, copies=10).values())
+    found = list(run_sampler([model], seed=3, draws=4_000, tuning=1_000, copies=10).values())
     share = np.array([np.mean(one.slab.draws[:, 0] < border) for one in found])
     log_z = np.array([one.evidence.log_evidence for one in found])
     assert share.std(ddof=1) < 0.2, "every copy visits both modes"
@@ -200,7 +200,7 @@ def nagata_model(make_spectrum, peaks):
 def test_at_beta_zero_the_prior_is_sampled(run_sampler, make_spectrum):
     """Energies of level 0 are those of independent draws of the prior."""
     spectrum, (gaussian, _) = nagata_model(make_spectrum, 2), gaussian_model(3)
-    found = run_sampler([spectrum, gaussian], seed=8, draws=4_000, tune=64)
+    found = run_sampler([spectrum, gaussian], seed=8, draws=4_000, tuning=64)
     x, y, _ = nagata2012()
     rng = np.random.default_rng(0)
     a, mu, b = (law.sample(rng, (4_000, 2, 1)) for law in list(spectrum.parameters.values())[:3])
@@ -220,7 +220,7 @@ def test_at_beta_zero_the_prior_is_sampled(run_sampler, make_spectrum):
 def test_free_energy_of_the_published_spectrum(run_sampler, make_spectrum, peaks):
     model = nagata_model(make_spectrum, peaks)
     draws = 15_000 if peaks < 4 else 40_000
-    found = run_sampler([model], seed=1, draws=draws, tune=2_000)[f"K={peaks}/0"]
+    found = run_sampler([model], seed=1, draws=draws, tuning=2_000)[f"K={peaks}/0"]
     assert found.evidence.free_energy - CONSTANT == pytest.approx(PUBLISHED[peaks], abs=0.15)
     assert found.evidence.error < 0.12
     assert found.evidence.stepping_stone_forward == pytest.approx(found.evidence.log_evidence, abs=0.3)
@@ -229,7 +229,7 @@ def test_free_energy_of_the_published_spectrum(run_sampler, make_spectrum, peaks
 
 def test_posterior_of_the_published_spectrum(run_sampler, make_spectrum):
     """Means of the long reference runs, peaks sorted by position; the tolerance is a third of a posterior sd."""
-    draws = run_sampler([nagata_model(make_spectrum, 3)], seed=5, draws=10_000, tune=2_000)[
+    draws = run_sampler([nagata_model(make_spectrum, 3)], seed=5, draws=10_000, tuning=2_000)[
         "K=3/0"
     ].slab.draws
     peaks = draws.reshape(-1, 3, 3)

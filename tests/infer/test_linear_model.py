@@ -53,7 +53,7 @@ def measured(n: int = 40, shift: float = 0.3, seed: int = 1) -> Observations:
 )
 def test_sampler_matches_closed_forms(terms, noise, priors):
     models = linear_models(measured(), terms, noise, priors)
-    results = sample(models, draws=6000, tune=1200, seed=2)
+    results = sample(models, draws=6000, tuning=1200, seed=2)
     for result, exact in zip(results.models, closed_form(models).models, strict=True):
         assert result.model.name == exact.name
         error = result.free_energy - exact.free_energy
@@ -79,7 +79,7 @@ def test_estimated_noise_matches_quadrature():
     log_evidence = log.max() + math.log(weight.sum() * cell)
     mean = np.average(noise, weights=weight)
     sd = math.sqrt(np.average((noise - mean) ** 2, weights=weight))
-    result = sample(model, draws=6000, tune=1200, seed=3).models[0]
+    result = sample(model, draws=6000, tuning=1200, seed=3).models[0]
     assert abs(result.log_evidence - log_evidence) < min(3.0 * result.log_evidence_error, 0.1)
     draws = result.presentation.parameters["noise"]
     assert abs(draws.mean() - mean) < 4.5 * sd / math.sqrt(result.mixings["noise"].ess)
@@ -277,7 +277,7 @@ def test_an_estimated_noise_has_no_sigma_and_a_fixed_parameter_stays_in_the_fit(
 
 def test_posterior_file_holds_data_and_curves(tmp_path):
     models = linear_models(shuffled(), ["1 + x"])
-    result = sample(models, draws=200, tune=100, seed=1).models[0]
+    result = sample(models, draws=200, tuning=100, seed=1).models[0]
     path = tmp_path / "1 + x.h5"
     write_posterior(path, result)
     curves = read_group(path, "curves")
@@ -490,5 +490,5 @@ def test_more_parameters_than_points_are_warned_of_and_run():
     observations = Observations({"x": [1.0, 2.0], "y": [1.0, 3.0]})
     models = linear_models(observations, ["1 + x + x^2"], 0.5)
     assert "3 parameters and the data only 2 points" in warnings_for(observations, models)[0]
-    result = sample(models, draws=200, tune=64).models[0]
+    result = sample(models, draws=200, tuning=64).models[0]
     assert math.isfinite(result.log_evidence)

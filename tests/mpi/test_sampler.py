@@ -126,7 +126,7 @@ def test_an_ensemble_is_really_split(monkeypatch):
 def sample(models, settings, world):
     """Everything that a run leaves on rank 0, by name."""
     store = Memory()
-    chosen = Settings(**{"draws": 120, "tune": 112, "sweeps": 2, **settings})
+    chosen = Settings(**{"draws": 120, "tuning": 112, "sweeps": 2, **settings})
     sampler = Sampler(models, chosen, world, store, Deadline(environ={}))
     assert sampler.run()
     if not world.is_root:

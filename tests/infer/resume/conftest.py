@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 HPC_DS = [sys.executable, "-c", "from hpc_ds.cli import main; main()"]
-OPTIONS = {"draws": 1200, "tune": 128, "replicas": 6, "checkpoint_every": 0.05}
+OPTIONS = {"draws": 1200, "tuning": 128, "replicas": 6, "checkpoint_every": 0.05}
 LEFT_OUT = ("cpu_seconds",)  # the only figures of a summary that are measured, not computed
 
 MODELS = '''
