@@ -42,7 +42,7 @@ def sample(
         Hypotheses about the same data.
     settings : Settings, optional
         By default made from `options`: ``sample(model, draws=20_000, seed=3)``.
-    folder : path or RunFolder, optional
+    folder : str, Path or RunFolder, optional
         Keeps snapshots and draws there, continues what it finds, and writes ``posterior/`` and ``summary.json``.
         Without one everything stays in memory.
     world : World, optional
