@@ -213,7 +213,7 @@ def test_configuration_of_init_is_accepted_when_uncommented(hpc_ds, line, own, t
 
 
 def test_flags_win_over_the_configuration_file(hpc_ds, line, tmp_path):
-    options = 'out = "from-file"\npeaks = 1\nseed = 7\ndraws = 60\ntune = 16\nreplicas = 4\n'
+    options = 'out = "from-file"\npeaks = 1\nseed = 7\ndraws = 60\ntuning = 16\nreplicas = 4\n'
     (tmp_path / "run.toml").write_text(options + '[prior]\nposition = "uniform(0, 2)"\n')
     hpc_ds("infer", "spectrum", line, "--config", "run.toml", "--seed", "8", "--tuning", "32")
     config = tomllib.loads((tmp_path / "from-file" / "config.toml").read_text())

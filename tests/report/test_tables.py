@@ -20,7 +20,7 @@ def test_evidence_table_holds_every_model_in_the_order_asked_for(summary):
 
 def test_parameter_table_warns_of_few_draws_and_chains_that_disagree(summary):
     entry = summary["models"][2]
-    entry["parameters"]["noise"].update(ess=120.0, r_hat=1.08)
+    entry["parameters"]["noise"].update(ess=80.0, r_hat=1.08)
     entry["parameters"]["position[1]"].update(ess=None, r_hat=None)
     rows = {row[0].text: row for row in tables.parameters(entry).rows}
     assert [cell.warn for cell in rows["noise"][6:]] == [True, True]
