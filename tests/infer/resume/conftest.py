@@ -189,6 +189,18 @@ class Job:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
+    def reap(self, patience=30):
+        """Wait until a job is gone of which a rank was killed; a launcher that hangs is killed as a scheduler would.
+
+        Open MPI 4's mpiexec was seen to wait for ever when a rank died while it was connecting to it.
+        """
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.communicate(timeout=patience)
+        if self.process.poll() is None:
+            self.signal(signal.SIGKILL)
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.communicate()
+
     def wait(self, timeout=150):
         """Return exit code and output once all ranks are gone."""
         try:
@@ -237,4 +249,4 @@ def kill_at_random(job, folder, chance, rank=None):
         await_snapshots(job, folder, chance.randint(1, 4))
         time.sleep(chance.uniform(0.0, 0.1))
     job.signal(signal.SIGKILL, rank)
-    job.wait()
+    job.reap()
