@@ -148,7 +148,7 @@ def infer(
     noise: Annotated[
         str | None,
         typer.Option(
-            help="estimate, given (third column), poisson (spectrum), or a standard deviation. "
+            help="estimate, given (third column), a standard deviation; spectrum also: counting, poisson. "
             "(default: given if the file has a third column, else estimate)",
             rich_help_panel=_MODEL,
         ),

@@ -28,8 +28,10 @@ COMPONENT_MOVES = {
     "peak": moves.PEAK,
     "relocate": moves.RELOCATE,
     "permute": moves.PERMUTE,
+    "rebirth": moves.REBIRTH,
 }
-_DEFAULT_MOVES = {"components": ("conditional", "metropolis", "permute")}
+_COMPONENT_SCHEDULE = ("conditional", "metropolis", "permute")
+_UNKNOWN_NOISE = ("peak", "rebirth")  # beside them: peaks and noise condense together at some temperature
 
 
 @dataclass
@@ -324,13 +326,21 @@ def known_moves(model: Model) -> dict[str, int]:
 def encode_moves(model: Model, schedule: tuple[str, ...]) -> NDArray[np.int64]:
     """Return the codes of the named moves; an empty schedule means the default of the model's form."""
     known = known_moves(model)
-    names = schedule or _DEFAULT_MOVES.get(model.form, ("metropolis", "block"))
+    names = schedule or default_moves(model)
     for name in names:
         if name not in known:
             raise InputError(
                 f"--moves: '{name}' is no move of model {model.name}; known are {', '.join(known)}"
             )
     return np.array([known[name] for name in names], dtype=np.int64)
+
+
+def default_moves(model: Model) -> tuple[str, ...]:
+    """Return the names of the moves of a sweep that suit the form of the model."""
+    if model.problem is None:
+        return ("metropolis", "block")
+    known = model.problem.likelihood == components.KNOWN
+    return _COMPONENT_SCHEDULE if known else _COMPONENT_SCHEDULE + _UNKNOWN_NOISE
 
 
 def columns_of(model: Model) -> int:

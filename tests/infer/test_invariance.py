@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from hpc_ds.infer import priors as laws
-from hpc_ds.infer.kernels.moves import CONDITIONAL, METROPOLIS, PEAK, PERMUTE, RELOCATE, SLICE, sweep
+from hpc_ds.infer.kernels.moves import CONDITIONAL, METROPOLIS, PEAK, PERMUTE, REBIRTH, RELOCATE, SLICE, sweep
 
 LEAST_P = 1e-4  # of a configuration, after Bonferroni; the seeds are fixed
 
@@ -36,15 +36,25 @@ PEAK_CASES = [
 RELOCATE_CASES = [
     (*case[:4], min(case[4], 0.1), case[5]) if case[3] != "poisson" else case for case in PEAK_CASES
 ]
+REBIRTH_CASES = [
+    ("gaussian_precision", 2, "none", "known", 0.3, True),
+    ("gaussian", 2, "linear", "known", 1.0, False),
+    ("lorentzian", 2, "exponential", "estimated", 0.1, True),
+    ("pseudo_voigt", 1, "shirley", "estimated", 0.4, False),
+    ("pseudo_voigt", 2, "shirley", "known", 0.1, True),
+    ("gaussian", 2, "constant", "poisson", 1.0, False),
+    ("lorentzian", 1, "shirley", "poisson", 1.0, False),
+]
 CASES = {
     "metropolis": (METROPOLIS, METROPOLIS_CASES),
     "slice": (SLICE, METROPOLIS_CASES),
     "conditional": (CONDITIONAL, CONDITIONAL_CASES),
     "peak": (PEAK, PEAK_CASES),
     "relocate": (RELOCATE, RELOCATE_CASES),
+    "rebirth": (REBIRTH, REBIRTH_CASES),
     "permute": (PERMUTE, [case for case in PEAK_CASES if case[1] > 1]),
 }
-ALL_MOVES = (CONDITIONAL, METROPOLIS, PEAK, RELOCATE, PERMUTE, SLICE)
+ALL_MOVES = (CONDITIONAL, METROPOLIS, PEAK, REBIRTH, RELOCATE, PERMUTE, SLICE)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from scipy import stats
 
 from hpc_ds.infer import priors as laws
 from hpc_ds.infer.ensemble import new_counts
-from hpc_ds.infer.explorers import COMPONENT_MOVES, make_explorer
+from hpc_ds.infer.explorers import COMPONENT_MOVES, columns_of, make_explorer
 from hpc_ds.infer.kernels import components
 from hpc_ds.infer.kernels.moves import Tuning
 from hpc_ds.infer.model import Model
@@ -53,7 +53,7 @@ def test_log_likelihood_keeps_its_digits_within_a_scan(make_spectrum, case):
     explorer = spectrum_explorer(make_spectrum, case)
     explorer.sweeps = 50
     state, found = explorer._state, []
-    tuning, counts = tuning_of(explorer), new_counts(REPLICAS, explorer.theta.shape[1] + 2)
+    tuning, counts = tuning_of(explorer), new_counts(REPLICAS, columns_of(explorer.model))
     from hpc_ds.infer.kernels.moves import sweep
 
     for r in range(1, REPLICAS):
@@ -196,15 +196,18 @@ def tuning_of(explorer):
     parameters = explorer.theta.shape[1]
     factor = np.tile(0.2 * np.eye(parameters), (REPLICAS, 1, 1))
     return Tuning(
-        np.linspace(0.0, 1.0, REPLICAS), np.full((REPLICAS, parameters + 2), 0.3), np.ones(parameters), factor
+        np.linspace(0.0, 1.0, REPLICAS),
+        np.full((REPLICAS, columns_of(explorer.model)), 0.3),
+        np.ones(parameters),
+        factor,
     )
 
 
 def explore(explorer, scans, levels=None):
-    replicas, parameters = explorer.theta.shape
+    replicas = len(explorer.theta)
     if levels is None:
         levels = np.arange(replicas) % REPLICAS
-    counts = new_counts(REPLICAS, parameters + 2)
+    counts = new_counts(REPLICAS, columns_of(explorer.model))
     for _ in range(scans):
         explorer.explore(tuning_of(explorer), counts, levels)
 

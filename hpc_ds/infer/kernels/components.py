@@ -63,6 +63,7 @@ class State(NamedTuple):
     trial_theta: NDArray[np.float64]  # (parameters,) scratch
     trial_shape: NDArray[np.float64]  # (padded,) scratch
     trial_residual: NDArray[np.float64]  # (padded,) scratch
+    scratch: NDArray[np.float64]  # (7 padded,) scratch of `hpc_ds.infer.kernels.guided`
 
 
 def new_state(problem: Problem, theta: NDArray[np.float64], stream: NDArray[np.uint64]) -> State:
@@ -79,6 +80,7 @@ def new_state(problem: Problem, theta: NDArray[np.float64], stream: NDArray[np.u
         trial_theta=np.zeros(problem.family.size),
         trial_shape=np.zeros(padded),
         trial_residual=np.zeros(padded),
+        scratch=np.zeros(7 * padded),
     )
     refresh_all(problem, state)
     return state
