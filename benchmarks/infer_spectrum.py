@@ -305,12 +305,12 @@ def one_rank() -> None:
 
     world, model, spent = get_world(), three_peaks(), {"explore": 0.0, "exchange": 0.0, "rounds": 0}
     with silence():
-        sample(model, draws=50, tuning=50, sweeps=8)
+        sample(model, draws=50, tuning=50, sweeps=24)
         timed(pieces.LocalPiece, "explore", spent)
         timed(pieces.LocalPiece, "exchange", spent)
         world.barrier()
         started = time.perf_counter()
-        results = sample(model, draws=4000, tuning=400, sweeps=8)
+        results = sample(model, draws=4000, tuning=400, sweeps=24)
         wall = time.perf_counter() - started
     rounds = max(spent["rounds"], 1)
     costs = {"round": (spent["explore"] + spent["exchange"]) / rounds, "exchange": spent["exchange"] / rounds}
