@@ -34,6 +34,7 @@ myst_substitutions = {
     "enough_draws": str(diagnostics.ENOUGH_DRAWS),
     "largest_r_hat": str(diagnostics.LARGEST_R_HAT),
     "largest_error": str(diagnostics.LARGEST_ERROR),
+    "largest_gap": f"{diagnostics.LARGEST_GAP:g}",
     "replicas_a_barrier": f"{ladder.REPLICAS_A_BARRIER:g}",
     "most_replicas": str(ladder.MOST_REPLICAS),
     "margin": f"{deadline.MARGIN:g}",

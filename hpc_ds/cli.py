@@ -46,7 +46,7 @@ def _setting(name: str, *flags: str) -> Any:
 
 Out = Annotated[str, typer.Option("--out", "-o", help="Run folder: everything the run writes lies there.")]
 OutOrFile = Annotated[
-    str | None, typer.Option("--out", "-o", help="Run folder, as above; here or in --config.")
+    str | None, typer.Option("--out", "-o", help="Run folder: all that the run writes. Here or in --config.")
 ]
 Config = Annotated[
     str | None, typer.Option(help="TOML file of these options; flags win (hpc-ds init infer).")

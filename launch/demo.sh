@@ -8,15 +8,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 venv=${HPC_DS_VENV:-$root/.venv}
 case $venv in /*) ;; *) venv=$PWD/$venv ;; esac
 export HPC_DS_VENV=$venv
-out=runs/demo
-previous=""
-for argument in "$@"; do
-    [ "$previous" != --out ] || out=$argument
-    case $argument in --out=*) out=${argument#--out=} ;; esac
-    previous=$argument
-done
 
 "$root/launch/setup.sh"
 cd "$root"
-"$root/launch/mpi.sh" -n 2 "$venv/bin/hpc-ds" run spectrum --out "$out" "$@"
-echo "report: $(realpath "$out")/report.html"
+exec "$root/launch/mpi.sh" -n 2 "$venv/bin/hpc-ds" run spectrum --out runs/demo "$@"

@@ -53,6 +53,9 @@ elif [ "$ranks" = 1 ]; then
     exec "$@"
 fi
 
+# mpiexec gives its ranks a terminal of their own: they cannot see that the output goes to a file.
+[ -t 1 ] || export TERM=dumb NO_COLOR=1
+
 cores=$(allowed_cores)
 options=()
 case $("$mpiexec" --version 2>&1) in

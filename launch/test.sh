@@ -21,9 +21,6 @@ done
 if [ -z "${HPC_DS_DATA:-}" ] && [ -d ../shared/data ]; then HPC_DS_DATA=$(realpath ../shared/data); fi
 export HPC_DS_DATA=${HPC_DS_DATA:-}
 
-# mpiexec gives its ranks a terminal of their own: they cannot see that the output goes to a file.
-[ -t 1 ] || export NO_COLOR=1
-
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 

@@ -188,7 +188,7 @@ def test_wrong_options_are_refused_with_what_would_be_right(refused, line, optio
         ("noise = true\n", ["noise = True", "a text, a number"]),
         ("draws = 'many'\n", ["--draws 'many'", "integer"]),
         ("shape = 'square'\n", ["--shape 'square'"]),
-        ("[prior]\nposition = 3\n", ["3"]),
+        ("[prior]\nposition = 3\n", ["prior '3': unknown", "normal(mean, sd)"]),
         ("[peaks]\nposition = 3\n", ["peaks", "a text, a number"]),
     ],
 )

@@ -14,6 +14,7 @@ LARGEST_R_HAT = (
 )
 LARGEST_ERROR = 0.5
 LARGEST_GAP = 4.0
+"""In units of the error, as `hpc_ds.infer.evidence.Evidence.disagreement`."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def judge(
         Of the parameters.
     log_evidence_error : float
     gap : float
-        Difference of the forward and the backward stepping stone in units of its error.
+        Difference of the forward stepping stone and the log evidence in units of its error.
     possible : bool
         Whether every draw at beta = 1 has a likelihood above zero.
     """

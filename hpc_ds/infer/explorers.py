@@ -330,7 +330,7 @@ def encode_moves(model: Model, schedule: tuple[str, ...]) -> NDArray[np.int64]:
     for name in names:
         if name not in known:
             raise InputError(
-                f"--moves: '{name}' is no move of model {model.name}; known are {', '.join(known)}"
+                f"--move: '{name}' is no move of model {model.name}; known are {', '.join(known)}"
             )
     return np.array([known[name] for name in names], dtype=np.int64)
 

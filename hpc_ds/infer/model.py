@@ -80,6 +80,10 @@ class Model:
             raise InputError(
                 f"model '{self.name}': its name becomes a file's, so it must not be empty or hold '/'"
             )
+        if self.block < 1 or not self.prior_probability >= 0.0:
+            raise InputError(
+                f"model {self.name}: block must be at least 1 and prior_probability not negative"
+            )
         for name, prior in self.parameters.items():
             if not isinstance(prior, Prior):
                 raise InputError(
@@ -191,6 +195,9 @@ def _module(path: Path) -> Any:
         raise InputError(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(module_spec)
     sys.modules.setdefault(path.stem, module)
+    beside = str(path.resolve().parent)
+    if beside not in sys.path:  # its own imports; last, so that nothing there can hide an installed package
+        sys.path.append(beside)
     try:
         module_spec.loader.exec_module(module)
     except InputError as error:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from hpc_ds.infer.archive import Archive, Memory, make_directory
 from hpc_ds.infer.model import Model
@@ -18,7 +21,7 @@ from hpc_ds.runtime.deadline import Deadline
 from hpc_ds.runtime.errors import InputError
 from hpc_ds.runtime.folder import RunFolder, State, read_config
 from hpc_ds.runtime.progress import Progress
-from hpc_ds.runtime.world import World, get_world
+from hpc_ds.runtime.world import World, get_world, install_abort_hook
 
 SUMMARY = "summary.json"
 
@@ -71,11 +74,15 @@ def sample(
     """
     models = [models] if isinstance(models, Model) else list(models)
     settings = settings or make_settings(options)
-    world = world or get_world()
+    if world is None:
+        world = get_world()
+        install_abort_hook(
+            world
+        )  # in a script of the user's own an exception on one rank would leave the others waiting
     if not isinstance(folder, RunFolder):  # whoever opened a folder has checked them before
         check_models(models, settings, world)
     if folder is not None and not isinstance(folder, RunFolder):
-        check_growth(os.fspath(folder), settings)
+        world.root_first(check_growth, os.fspath(folder), settings)
         config = {**describe(models), **settings.model_dump()}
         with RunFolder.open(folder, "infer", config, GROWABLE, world, sys.argv, settings.seed) as opened:
             return sample(
@@ -103,12 +110,31 @@ def sample(
 
 
 def describe(models: Sequence[Model]) -> dict[str, Any]:
-    """Return names and priors of the models, by which a folder knows whose run it is."""
+    """Return what makes these models others, by which a folder knows whose run it is: priors, data, likelihood."""
     return {
         "models": {
-            model.name: {name: str(prior) for name, prior in model.parameters.items()} for model in models
+            model.name: {
+                "priors": {name: str(prior) for name, prior in model.parameters.items()},
+                "content": _content(model),
+            }
+            for model in models
         }
     }
+
+
+def _content(model: Model) -> str:
+    """Hash of the model's data and of the code of its likelihood."""
+    digest = hashlib.sha256(model.form.encode())
+    parts = model.data if isinstance(model.data, list | tuple) else [model.data]
+    for part in [*parts, *(model.problem or ())]:
+        if part is not None:
+            digest.update(
+                np.asarray(part).tobytes() if np.asarray(part).dtype != object else repr(part).encode()
+            )
+    code = getattr(model.log_likelihood, "__code__", None)
+    if code is not None:
+        digest.update(code.co_code + repr(code.co_names).encode())
+    return digest.hexdigest()
 
 
 def check_growth(path: str, settings: Settings) -> None:

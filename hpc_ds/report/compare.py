@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from hpc_ds.report.reader import load
+from hpc_ds.report.wording import with_error
 
 
 def compare_runs(first: str, second: str) -> str:
@@ -41,7 +42,7 @@ def _evidence(model: dict[str, Any] | None) -> tuple[float, float] | None:
 
 
 def _row(label: str, cells: list[tuple[float, float] | None]) -> str:
-    shown = [f"{cell[0]:.5g} ± {cell[1]:.2g}" if cell else "-" for cell in cells]
+    shown = [with_error(*cell) if cell else "-" for cell in cells]
     difference = "-"
     if cells[0] and cells[1]:
         error = math.hypot(cells[0][1], cells[1][1])

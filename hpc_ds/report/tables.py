@@ -124,7 +124,7 @@ def diagnostics(summary: Mapping[str, Any]) -> Table:
 
 
 def efficiency(diagnostics: Mapping[str, Any]) -> float | None:
-    """Return the round trips as a share of what theory allows, 1/(2 + 2 Λ) a scan; None where unknown."""
+    """Return the round trips as a share of what theory allows on this ladder; None where unknown."""
     rate = wording.finite(diagnostics.get("round_trip_rate"))
     theory = wording.finite(diagnostics.get("round_trip_rate_theory"))
     return None if rate is None or not theory else rate / theory

@@ -13,7 +13,8 @@ PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 PYTHON = re.compile(r"^```python\n(# (\S+\.py)\n.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SMALL = ["--draws", "100", "--tuning", "64"]
-HPC_DS = [sys.executable, "-c", "from hpc_ds.cli import main; main()"]
+# Like the installed command, and unlike python -c, -P does not find modules in the working directory.
+HPC_DS = [sys.executable, "-P", "-c", "from hpc_ds.cli import main; main()"]
 
 EXAMPLES = {name: text for page in PAGES for text, name in PYTHON.findall(page.read_text())}
 MODELS = {

@@ -155,7 +155,6 @@ class FakeRun:
                 "min_swap_rate": 0.68,
                 "mean_swap_rate": 0.76,
                 "round_trips": 1234,
-                "cpu_seconds": 2.345,
                 "round_trip_rate": 0.62 / (2 + 2 * barrier),
                 "round_trip_rate_theory": 1 / (2 + 2 * barrier),
             },

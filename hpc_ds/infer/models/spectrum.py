@@ -34,6 +34,7 @@ BACKGROUNDS = {
 }
 """Backgrounds and their parameters."""
 
+_MOST_PEAKS = 1000
 PRIOR_SETS = ("scaled", "nagata2012")
 _KINDS = {"gaussian": kernel.GAUSSIAN, "lorentzian": kernel.LORENTZIAN, "pseudo-voigt": kernel.PSEUDO_VOIGT}
 
@@ -141,8 +142,10 @@ def parse_peaks(text: str) -> tuple[int, ...]:
             raise InputError(
                 f"--peaks '{text}': a number, a range such as 1:6 or a list 1,2,5 is needed"
             ) from None
-        if low < 1 or high < low:
-            raise InputError(f"--peaks '{text}': at least 1 peak, and ranges upwards such as 1:6, are needed")
+        if low < 1 or high < low or high > _MOST_PEAKS:
+            raise InputError(
+                f"--peaks '{text}': 1 to {_MOST_PEAKS} peaks, and ranges upwards such as 1:6, are needed"
+            )
         peaks.extend(range(low, high + 1))
     return tuple(dict.fromkeys(peaks))
 
