@@ -144,7 +144,7 @@ def parse_peaks(text: str) -> tuple[int, ...]:
             ) from None
         if low < 1 or high < low or high > _MOST_PEAKS:
             raise InputError(
-                f"--peaks '{text}': at least 1 and at most {_MOST_PEAKS} peaks, and ranges upwards such as 1:6, are needed"
+                f"--peaks '{text}': at least 1 and at most {_MOST_PEAKS} peaks, ranges upwards such as 1:6"
             )
         peaks.extend(range(low, high + 1))
     return tuple(dict.fromkeys(peaks))
