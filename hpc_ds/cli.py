@@ -277,10 +277,11 @@ def _read_order(
     model: str, data: str | None, config: str | None, params: dict[str, Any]
 ) -> tuple[Request, Settings, str, float | None]:
     """Return what flags and file ask for: models, settings, the run folder, the time limit."""
-    from hpc_ds.infer.request import build_request, read_config
+    from hpc_ds.infer.request import build_request
+    from hpc_ds.runtime.options import read_options
 
     known = [name for name in params if name not in ("model", "data", "config")]
-    given = read_config(config, known) if config else {}
+    given = read_options(config, known, tables=("prior",)) if config else {}
     given |= {name: value for name, value in params.items() if name in known and _is_set(value)}
     folder = str(given.pop("out", ""))
     if not folder:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,29 +60,6 @@ def build_request(model: str, data: str | None, options: Mapping[str, Any]) -> R
 def keys_of(model: str) -> tuple[str, ...]:
     """Return the options that a model has beside those of the sampler."""
     return {"spectrum": SPECTRUM_KEYS, "linear": LINEAR_KEYS}.get(model, ())
-
-
-def read_config(path: str, known: Sequence[str]) -> dict[str, Any]:
-    """Read a TOML file of options, named as the flags without ``--``.
-
-    Raises
-    ------
-    InputError
-        The file is missing or no TOML, or has a key that is no option.
-    """
-    try:
-        values = tomllib.loads(Path(path).read_text())
-    except OSError as error:
-        raise InputError(f"--config {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"--config {path}: no TOML: {error}") from None
-    renamed = {key.replace("-", "_"): value for key, value in values.items()}
-    for key, value in renamed.items():
-        if key not in known:
-            raise InputError(f"--config {path}: '{key}' is no option; there are {', '.join(sorted(known))}")
-        if isinstance(value, bool) or (isinstance(value, dict) and key != "prior"):
-            raise InputError(f"--config {path}: {key} = {value}: a text, a number or a list is needed")
-    return renamed
 
 
 def parse_overrides(values: Sequence[str] | Mapping[str, str]) -> dict[str, Prior]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from hpc_ds.runtime.errors import InputError
+from hpc_ds.runtime.options import checked
 
 GROWABLE = frozenset({"draws", "checkpoint_every"})
 """Settings that may differ when a run is continued."""
@@ -52,17 +52,7 @@ def make_settings(values: Mapping[str, Any]) -> Settings:
     InputError
         One line that names the first wrong key, its value and what would be right.
     """
-    try:
-        return Settings(**values)
-    except ValidationError as error:
-        raise InputError(first_problem(error, "--")) from None
-
-
-def first_problem(error: ValidationError, prefix: str) -> str:
-    """Say the first problem of a pydantic error in one line, its key led by `prefix`."""
-    problem = error.errors()[0]
-    key = ".".join(str(part) for part in problem["loc"]).replace("_", "-")
-    return f"{prefix}{key} {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+    return checked(Settings, values)
 
 
 def tuning_rounds(tuning: int) -> list[int]:
