@@ -1,10 +1,13 @@
-"""What one training set holds: its grid, its fields, its boundaries and its parameters, declared before a sample exists."""
+"""What one training set holds, declared before a sample exists: its grid, fields, boundaries and parameters."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -167,7 +170,7 @@ class Layout:
         if raw.shape != self.shape(name):
             raise FieldError(f"field '{name}' has shape {raw.shape}: {self.shape(name)} is declared")
         with np.errstate(over="ignore"):
-            array = np.ascontiguousarray(raw, dtype=np.float32)
+            array = np.asarray(raw, dtype=np.float32, order="C")  # ascontiguousarray makes () a row
         wrong = array.size - int(np.count_nonzero(np.isfinite(array)))
         if wrong:
             raise FieldError(f"field '{name}' holds {wrong} of {array.size} values that are NaN or infinite")
@@ -204,6 +207,17 @@ class Layout:
 def axis(name: str, low: float, high: float, size: int, units: str = "", endpoint: bool = True) -> Axis:
     """Return an axis of `size` evenly spaced points from `low` to `high`; without the end for a periodic one."""
     return Axis(name, np.linspace(low, high, size, endpoint=endpoint), units)
+
+
+def read_layout(folder: str | os.PathLike[str]) -> Layout:
+    """Read ``layout.json`` of a run folder (`InputError` if there is none, or a damaged one)."""
+    path = Path(folder) / "layout.json"
+    try:
+        return Layout.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; give the folder of --out of hpc-ds simulate") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: damaged ({error}); mend it or choose another folder") from None
 
 
 def _check(layout: Layout) -> None:
