@@ -1,0 +1,112 @@
+"""The verbs that look at runs, finished or running, and the one that gives a configuration to start from."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from hpc_ds.cli.app import app
+from hpc_ds.infer.settings import Settings
+from hpc_ds.runtime.errors import InputError
+from hpc_ds.studies import STUDIES
+
+
+@app.command()
+def studies() -> None:
+    """List what `hpc-ds run` can run, with the reference figures of each."""
+    for name, card in STUDIES.items():
+        typer.echo(f"{name}: {card.title}\n  {card.source}")
+        for line in card.reference:
+            typer.echo(f"  {line}")
+
+
+@app.command()
+def report(folder: Annotated[str, typer.Argument(help="A run folder.")]) -> None:
+    """Write report.html of a finished run anew."""
+    from hpc_ds.report import build
+
+    typer.echo(f"report: {build(folder)}")
+
+
+@app.command()
+def status(folder: Annotated[str, typer.Argument(help="A run folder, running or not.")]) -> None:
+    """Say how far a run is; works on a login node."""
+    from hpc_ds.runtime.folder import read_state
+    from hpc_ds.runtime.progress import read_progress
+
+    state = read_state(folder)
+    killed = state["state"] == "running" and not state["alive"]
+    note = f" ({state['note']})" if state["note"] else ""
+    unfinished = killed or state["state"] in ("stopped", "failed")
+    cure = "; the same command goes on from here" if unfinished else ""
+    typer.echo(f"{folder}: {'killed' if killed else state['state']}{note}{cure}")
+    lines = read_progress(os.path.join(folder, "progress.jsonl"))
+    if lines:
+        last = lines[-1]
+        figures = [f"{name} {last[name]}" for name in ("phase", "failed") if last.get(name)]
+        what = "samples" if state["kind"] == "simulate" else "scans"
+        typer.echo(", ".join([f"{last['label']}: {last['done']} of {last['total']} {what}", *figures]))
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="A finished run folder.")],
+    second: Annotated[str, typer.Argument(help="Another one.")],
+) -> None:
+    """Lay the evidence and the parameters of two finished runs side by side."""
+    from hpc_ds.report.compare import compare_runs
+
+    typer.echo(compare_runs(first, second))
+
+
+@app.command()
+def init(
+    engine: Annotated[str, typer.Argument(help="infer or simulate")],
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            help="infer: spectrum, linear, or file.py:name. simulate: a simulator's name, file.py:name or solver.toml."
+        ),
+    ] = None,
+) -> None:
+    """Print a commented configuration to start from: hpc-ds init infer spectrum > spectrum.toml."""
+    if engine == "infer":
+        _init_infer(what or "spectrum")
+    elif engine == "simulate":
+        from hpc_ds.simulate.examples import example
+
+        typer.echo(example(what or "burgers"))
+    else:
+        raise InputError(f"hpc-ds init {engine}: infer and simulate have a configuration")
+
+
+def _init_infer(model: str) -> None:
+    from hpc_ds.infer.request import keys_of
+
+    command = typer.main.get_command(app).commands["infer"]  # type: ignore[attr-defined]
+    known = ("out", "time", *keys_of(model), *Settings.model_fields)
+    typer.echo(f"# hpc-ds infer {model} data.csv --config this-file.toml --out runs/first")
+    for parameter in command.params:
+        if parameter.param_type_name == "option" and parameter.name in known:
+            key = parameter.name.replace("_", "-")
+            typer.echo(f"\n# {parameter.help}\n# {key} = {_example(parameter.name, model)}")
+
+
+def _example(name: str, model: str) -> str:
+    spectral = model == "spectrum"
+    examples = {
+        "out": '"runs/first"',
+        "time": '"2:00:00"',
+        "peaks": '"1:6"',
+        "shape": '"gaussian"',
+        "background": '"linear"',
+        "terms": '["x", "1 + x"]',
+        "noise": '"estimate"',
+        "priors": '"scaled"',
+        "prior": '{ position = "normal(1.5, 0.447)" }' if spectral else '{ slope = "normal(0, 10)" }',
+        "moves": '["conditional", "metropolis", "permute"]' if spectral else '["metropolis", "block"]',
+        "replicas": "24",
+    }
+    return examples.get(name) or str(Settings.model_fields[name].default)

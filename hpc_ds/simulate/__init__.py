@@ -1,0 +1,37 @@
+"""Engine 1: training sets from ensembles of simulations, computed by Dask's workers and merged by all ranks.
+
+Names are loaded when they are first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpc_ds.simulate.generate import generate as generate
+    from hpc_ds.simulate.generate import merge_folder as merge_folder
+    from hpc_ds.simulate.settings import ClusterSettings as ClusterSettings
+    from hpc_ds.simulate.settings import Settings as Settings
+    from hpc_ds.simulate.simulator import Retry as Retry
+    from hpc_ds.simulate.simulator import Simulator as Simulator
+    from hpc_ds.simulate.simulator import Skip as Skip
+    from hpc_ds.simulate.simulator import Stop as Stop
+
+_WHERE = {
+    "ClusterSettings": "settings",
+    "Retry": "simulator",
+    "Settings": "settings",
+    "Simulator": "simulator",
+    "Skip": "simulator",
+    "Stop": "simulator",
+    "generate": "generate",
+    "merge_folder": "generate",
+}
+__all__ = sorted(_WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
