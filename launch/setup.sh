@@ -47,6 +47,7 @@ main() {
     install_h5py
     install_torch
     install_package
+    install_the_well
     verify
     remember
 }
@@ -397,6 +398,20 @@ install_package() {
     if [ "$dev" = yes ]; then extras+=,dev; fi
     say "hpc-ds and the packages it needs"
     (cd "$root" && pip_install --no-build-isolation -e ".[$extras]")
+}
+
+# The Well's package wants an fsspec of its own, older than Dask's: it lies apart, where only the tests that need it look.
+install_the_well() {
+    local wanted=(the_well==1.2.0 fsspec==2024.10.0 einops==0.8.2) folder=$notes/the_well
+    [ "$dev" = yes ] && [ "${wanted[*]}" != "$(cat "$folder/versions" 2>/dev/null)" ] || return 0
+    say "The Well's package, for tests"
+    rm -rf "$folder"
+    if "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-deps --target "$folder" "${wanted[@]}"; then
+        printf '%s\n' "${wanted[*]}" >"$folder/versions"
+    else
+        say "${wanted[*]} could not be installed: the tests that compare with The Well will be skipped"
+        rm -rf "$folder"
+    fi
 }
 
 # pip may have changed something underneath: look again at the end.

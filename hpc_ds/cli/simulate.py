@@ -12,6 +12,7 @@ from hpc_ds.simulate.settings import ClusterSettings, Settings, make_cluster_set
 
 if TYPE_CHECKING:
     from hpc_ds.runtime.world import World
+    from hpc_ds.simulate.summary import Outcome
 
 _SET = "Training set"
 _CLUSTER = "Who computes"
@@ -73,7 +74,7 @@ def simulate(
     from hpc_ds.runtime.agreement import agreed
     from hpc_ds.runtime.deadline import Deadline
     from hpc_ds.runtime.world import get_world
-    from hpc_ds.simulate.generate import generate
+    from hpc_ds.simulate.run import generate
 
     world = get_world()
     given, limit = agreed(world, _read_order, config, context.params)
@@ -89,11 +90,11 @@ def merge(
 ) -> None:
     """Merge what a stopped simulation has into a training set; works under mpiexec too."""
     from hpc_ds.runtime.world import get_world
-    from hpc_ds.simulate.generate import merge_folder
+    from hpc_ds.simulate.run import merge_folder
 
     world = get_world()
-    report = merge_folder(folder, world=world, keep_shards=keep_shards)
-    teller(world)(report)
+    tell = teller(world)
+    world.root_first(_conclude, merge_folder(folder, world=world, keep_shards=keep_shards, tell=tell))
 
 
 @app.command()
@@ -163,7 +164,7 @@ def _toml_value(text: str) -> Any:
         return text
 
 
-def _finish(outcome: Any, world: World) -> None:
+def _finish(outcome: Outcome, world: World) -> None:
     """Print what came of it and leave with the exit code that says so."""
     world.root_first(_conclude, outcome)
     if outcome.state == "stopped":
@@ -173,10 +174,9 @@ def _finish(outcome: Any, world: World) -> None:
         raise typer.Exit(EXIT_PARTLY)
 
 
-def _conclude(outcome: Any) -> None:
+def _conclude(outcome: Outcome) -> None:
     from hpc_ds.report import build
 
     for line in outcome.lines():
         typer.echo(line)
-    if outcome.state != "stopped":
-        typer.echo(f"report: {build(outcome.folder)}")
+    typer.echo(f"report: {build(outcome.folder)}")

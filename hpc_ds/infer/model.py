@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,6 +13,7 @@ from numpy.typing import NDArray
 
 from hpc_ds.infer.priors import Prior
 from hpc_ds.runtime.errors import InputError
+from hpc_ds.runtime.user_code import load_object
 
 if TYPE_CHECKING:
     from hpc_ds.infer.kernels.components import Problem
@@ -153,11 +151,7 @@ def load_models(spec: str, data: NDArray[np.float64] | None) -> list[Model]:
     InputError
         In one line: no such file or name, an exception while it runs, or something else than models.
     """
-    path, _, name = spec.rpartition(":")
-    found = getattr(_module(Path(path)), name, None)
-    if found is None:
-        raise InputError(f"{path}: no '{name}' in it; give file.py:name of a Model")
-    return models_of(found, spec, data)
+    return models_of(load_object(spec, "a model"), spec, data)
 
 
 def models_of(found: Any, spec: str, data: NDArray[np.float64] | None) -> list[Model]:
@@ -185,23 +179,3 @@ def check_names(models: Sequence[Model]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"two models are called '{name}'; names must differ")
-
-
-def _module(path: Path) -> Any:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; a model is given as file.py:name")
-    module_spec = importlib.util.spec_from_file_location(path.stem, path)
-    if module_spec is None or module_spec.loader is None:
-        raise InputError(f"{path}: not a Python file")
-    module = importlib.util.module_from_spec(module_spec)
-    sys.modules.setdefault(path.stem, module)
-    beside = str(path.resolve().parent)
-    if beside not in sys.path:  # its own imports; last, so that nothing there can hide an installed package
-        sys.path.append(beside)
-    try:
-        module_spec.loader.exec_module(module)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except Exception as error:
-        raise InputError(f"{path}: {type(error).__name__}: {error}") from error
-    return module

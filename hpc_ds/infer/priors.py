@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..runtime.errors import InputError
+from ..runtime.laws import LAWS, checked_law, law_text, read_law
 
 # Codes by which compiled kernels tell families apart. They are compiled into cached kernels: never renumber.
 FIXED, NORMAL, LOGNORMAL, GAMMA, INVERSE_GAMMA, UNIFORM, LOG_UNIFORM = 0, 1, 2, 3, 4, 5, 6
@@ -58,18 +58,10 @@ class Prior:
     """Arguments in the order of the family's function."""
 
     def __post_init__(self) -> None:
-        if self.family not in FAMILIES:
-            raise InputError(f"prior '{self.family}': unknown; known are {_known()}")
-        try:
-            object.__setattr__(self, "arguments", tuple(float(value) for value in self.arguments))
-        except (TypeError, ValueError):
-            raise InputError(f"prior {self.family}{self.arguments!r}: arguments must be numbers") from None
-        problem = FAMILIES[self.family].problem(self.arguments)
-        if problem:
-            raise InputError(f"prior '{self}': {problem}")
+        object.__setattr__(self, "arguments", checked_law("prior", self.family, self.arguments))
 
     def __str__(self) -> str:
-        return f"{self.family}({', '.join(repr(value).removesuffix('.0') for value in self.arguments)})"
+        return law_text(self.family, self.arguments)
 
     @property
     def support(self) -> tuple[float, float]:
@@ -112,7 +104,7 @@ class Prior:
         reciprocal or logarithm that saves time, number 5 the constant term of the log density (for
         truncated_normal with two finite ends: plus the log of their distance).
         """
-        return FAMILIES[self.family].encode(*self.arguments)
+        return _ENCODERS[self.family](*self.arguments)
 
 
 def normal(mean: float, sd: float) -> Prior:
@@ -183,84 +175,14 @@ def parse(text: str) -> Prior:
     InputError
         In one line that names the text, what is wrong with it and what would be right.
     """
-    name, bracket, rest = text.strip().partition("(")
-    by_letters = {_letters(family): family for family in FAMILIES}
-    family = by_letters.get(_letters(name))
-    if family is None:
-        raise InputError(f"prior '{text}': unknown; known are {_known()}")
-    if not bracket or not rest.endswith(")"):
-        raise InputError(f"prior '{text}': write {_usage(family)}")
-    return Prior(family, _read_arguments(text, family, rest[:-1]))
+    return Prior(*read_law("prior", text))
 
 
-@dataclass(frozen=True)
-class Family:
-    """What sets one family of priors apart: the registry's row."""
-
-    names: tuple[str, ...]
-    """Names of the arguments."""
-
-    support: Callable[..., tuple[float, float]]
-    """The support for given arguments."""
-
-    encode: Callable[..., Encoded]
-    """Code and numbers for given arguments."""
-
-    check: Callable[..., str | None] = lambda *arguments: None
-    """A relation between arguments that is broken, in words, or None."""
-
-    infinite: tuple[str, ...] = ()
-    """Arguments that may be infinite."""
-
-    def problem(self, values: tuple[float, ...]) -> str | None:
-        """Say in words what is wrong with these arguments, or None."""
-        if len(values) != len(self.names):
-            return f"{len(self.names)} arguments are needed ({', '.join(self.names)}), {len(values)} found"
-        for name, value in zip(self.names, values, strict=True):
-            if math.isnan(value) or (math.isinf(value) and name not in self.infinite):
-                return f"{name} must be a finite number, found {value}"
-            if name in _POSITIVE and value <= 0:
-                return f"{name} must be greater than 0, found {value}"
-        return self.check(*values)
-
-
-_POSITIVE = {"sd", "sigma", "shape", "rate", "scale", "a", "b"}
-_FARTHEST = 1000.0
-"""Standard deviations between the mean of a truncated normal law and its support, at most."""
+FAMILIES = LAWS
+"""Every family by its name; a new one is a row there, a function above, its formulas in `kernels.priors`."""
 
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 _LOG_2_PI = math.log(2.0 / math.pi)
-
-
-def _letters(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter not in "-_ ")
-
-
-def _usage(family: str) -> str:
-    return f"{family}({', '.join(FAMILIES[family].names)})"
-
-
-def _known() -> str:
-    return ", ".join(_usage(family) for family in FAMILIES)
-
-
-def _read_arguments(text: str, family: str, inside: str) -> tuple[float, ...]:
-    """Read numbers, positional or named, in the family's order."""
-    names = FAMILIES[family].names
-    parts = [part.strip() for part in inside.split(",")] if inside.strip() else []
-    if len(parts) != len(names):
-        raise InputError(f"prior '{text}': write {_usage(family)}; {len(parts)} arguments found")
-    found: dict[str, float] = {}
-    for place, part in zip(names, parts, strict=True):
-        left, equals, right = part.rpartition("=")
-        name = left.strip() if equals else place
-        if name not in names or name in found:
-            raise InputError(f"prior '{text}': write {_usage(family)}; found '{part}'")
-        try:
-            found[name] = float(right)
-        except ValueError:
-            raise InputError(f"prior '{text}': {name} must be a number, found '{right.strip()}'") from None
-    return tuple(found[name] for name in names)
 
 
 def _row(*arguments: float, spare: float = 0.0, constant: float) -> NDArray[np.float64]:
@@ -338,60 +260,17 @@ def _log_normal_mass(low: float, high: float) -> float:
     return upper + math.log1p(-math.exp(lower - upper))
 
 
-def _check_interval(low: float, high: float) -> str | None:
-    if not low < high:
-        return f"low must be less than high, found {low} and {high}"
-    return None if math.isfinite(high - low) else f"the interval from {low} to {high} is too wide"
-
-
-def _check_log_interval(low: float, high: float) -> str | None:
-    if low <= 0.0:
-        return f"low must be greater than 0, found {low}"
-    if math.isinf(high / low):
-        return f"the interval from {low} to {high} is too wide"
-    return _check_interval(low, high)
-
-
-def _check_truncation(mean: float, sd: float, low: float, high: float) -> str | None:
-    if not low < high:
-        return f"low must be less than high, found {low} and {high}"
-    if math.isfinite(low) and math.isfinite(high) and math.isinf(high - low):
-        return f"the interval from {low} to {high} is too wide"
-    if max(low - mean, mean - high) > _FARTHEST * sd:
-        return f"the interval from {low} to {high} is more than {_FARTHEST:g} sd away from the mean"
-    return None
-
-
-def _any(*arguments: float) -> tuple[float, float]:
-    return -math.inf, math.inf
-
-
-def _above_zero(*arguments: float) -> tuple[float, float]:
-    return 0.0, math.inf
-
-
-def _between(low: float, high: float) -> tuple[float, float]:
-    return low, high
-
-
-FAMILIES: dict[str, Family] = {
-    "normal": Family(("mean", "sd"), _any, partial(_encode_normal, NORMAL)),
-    "lognormal": Family(("mu", "sigma"), _above_zero, partial(_encode_normal, LOGNORMAL)),
-    "gamma": Family(("shape", "rate"), _above_zero, _encode_gamma),
-    "inverse_gamma": Family(("shape", "scale"), _above_zero, _encode_inverse_gamma),
-    "uniform": Family(("low", "high"), _between, _encode_uniform, _check_interval),
-    "log_uniform": Family(("low", "high"), _between, _encode_log_uniform, _check_log_interval),
-    "exponential": Family(("rate",), _above_zero, _encode_exponential),
-    "half_normal": Family(("scale",), _above_zero, partial(_encode_half, HALF_NORMAL, 0.5 * _LOG_2_PI)),
-    "half_cauchy": Family(("scale",), _above_zero, partial(_encode_half, HALF_CAUCHY, _LOG_2_PI)),
-    "beta": Family(("a", "b"), lambda a, b: (0.0, 1.0), _encode_beta),
-    "truncated_normal": Family(
-        ("mean", "sd", "low", "high"),
-        lambda mean, sd, low, high: (low, high),
-        _encode_truncated_normal,
-        _check_truncation,
-        infinite=("low", "high"),
-    ),
-    "fixed": Family(("value",), lambda value: (value, value), _encode_fixed),
+_ENCODERS: dict[str, Callable[..., Encoded]] = {
+    "normal": partial(_encode_normal, NORMAL),
+    "lognormal": partial(_encode_normal, LOGNORMAL),
+    "gamma": _encode_gamma,
+    "inverse_gamma": _encode_inverse_gamma,
+    "uniform": _encode_uniform,
+    "log_uniform": _encode_log_uniform,
+    "exponential": _encode_exponential,
+    "half_normal": partial(_encode_half, HALF_NORMAL, 0.5 * _LOG_2_PI),
+    "half_cauchy": partial(_encode_half, HALF_CAUCHY, _LOG_2_PI),
+    "beta": _encode_beta,
+    "truncated_normal": _encode_truncated_normal,
+    "fixed": _encode_fixed,
 }
-"""Every family by its name; a new one is a row here, a function above, its formulas in `kernels.priors`."""

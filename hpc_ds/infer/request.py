@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from hpc_ds.infer.model import Model, load_models, models_of
-from hpc_ds.infer.models import BUILT_IN, plugin
+from hpc_ds.infer.models import BUILT_IN
 from hpc_ds.infer.priors import Prior, parse
 from hpc_ds.runtime.errors import InputError
+from hpc_ds.runtime.plugins import plugin
+from hpc_ds.runtime.user_code import source_hash
 
 SPECTRUM_KEYS = ("peaks", "shape", "background", "noise", "priors", "prior")
 LINEAR_KEYS = ("terms", "noise", "prior")
@@ -148,7 +149,7 @@ def _linear(data: str, given: Mapping[str, Any]) -> Request:
 
 
 def _own(model: str, data: str | None, given: Mapping[str, Any]) -> Request:
-    offered = None if ":" in model else plugin(model)
+    offered = None if ":" in model else plugin("infer", model)
     if ":" not in model and offered is None:
         known = ", ".join(BUILT_IN)
         raise InputError(f"model '{model}': unknown; known are {known}, or give path/to/file.py:name")
@@ -163,15 +164,10 @@ def _own(model: str, data: str | None, given: Mapping[str, Any]) -> Request:
     models = load_models(model, columns) if offered is None else models_of(offered, model, columns)
     config = {
         "model": model,
-        "source": None if offered is not None else _source(model),
+        "source": None if offered is not None else source_hash(model.rpartition(":")[0]),
         "data": {"path": data, "sha256": _hash(columns)},
     }
     return Request(models, config, {"model": model, "data": described})
-
-
-def _source(spec: str) -> str:
-    """Hash of the user's file: another text is another model."""
-    return hashlib.sha256(Path(spec.rpartition(":")[0]).read_bytes()).hexdigest()
 
 
 def _hash(*arrays: Any) -> str:

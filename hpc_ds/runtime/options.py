@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from hpc_ds.runtime.errors import InputError
+from hpc_ds.runtime.suggest import unknown
+from hpc_ds.runtime.toml import read_toml
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -49,10 +49,12 @@ def read_options(
     InputError
         The file is missing or no TOML, or has a key that is no option.
     """
-    renamed = {key.replace("-", "_"): value for key, value in read_toml(path, "--config ").items()}
+    renamed = {key.replace("-", "_"): value for key, value in read_toml(path, "--config").items()}
     for key, value in renamed.items():
         if key not in known:
-            raise InputError(f"--config {path}: '{key}' is no option; there are {', '.join(sorted(known))}")
+            raise InputError(
+                f"--config {path}: '{key}' is no option; {unknown(key, sorted(known), 'options')}"
+            )
         if key in switches and not isinstance(value, bool):
             raise InputError(f"--config {path}: {key} = {value!r}: true or false is needed")
         unexpected = isinstance(value, bool) and key not in switches
@@ -61,26 +63,10 @@ def read_options(
     return renamed
 
 
-def read_toml(path: str, prefix: str = "") -> dict[str, Any]:
-    """Read a TOML file; `prefix` leads the message of an error.
-
-    Raises
-    ------
-    InputError
-        The file is missing, cannot be read, or is no TOML.
-    """
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{prefix}{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{prefix}{path}: no TOML: {error}") from None
-
-
 def _first_problem(model: type[BaseModel], error: ValidationError, prefix: str) -> str:
     problem = error.errors()[0]
     key = ".".join(str(part) for part in problem["loc"]).replace("_", "-")
     if problem["type"] == "extra_forbidden":
-        listed = ", ".join(name.replace("_", "-") for name in model.model_fields) or "none"
-        return f"{prefix}{key}: unknown; there are {listed}"
+        known = [name.replace("_", "-") for name in model.model_fields]
+        return f"{prefix}{key}: unknown; {unknown(key, known, 'options')}"
     return f"{prefix}{key} {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"

@@ -30,6 +30,9 @@ _ROOT_SPEAKS = 1.5
 _GLANCE = 0.01
 """Seconds between looks at ranks that are waited for with patience."""
 
+_POST = 1701
+"""Tag of the messages of `post`, which no other message of the package carries."""
+
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 _MARKS = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "PMI_FD", "MPI_LOCALNRANKS", "PALS_RANKID")
 _LAUNCHER_PREFIXES = ("OMPI_", "PMIX_", "PMI_", "PALS_", "HYDI_", "HYDRA_", "MPI_LOCAL", "PRTE_", "MV2_COMM_")
@@ -52,6 +55,7 @@ class World:
         self.rank = 0
         self.size = 1
         self.comm: MPI.Intracomm | None = None
+        self._box: list[tuple[int, Any]] = []
 
     @property
     def is_root(self) -> bool:
@@ -85,6 +89,25 @@ class World:
             Overwritten by the numbers of all ranks.
         """
         out[:] = send
+
+    def post(self, message: Any, rank: int) -> None:
+        """Send a small `message` to `rank`, which finds it when it next calls `poll`; returns at once.
+
+        Raises
+        ------
+        ValueError
+            There is no such rank.
+        """
+        _checked([rank], self.size)
+        self._box.append((self.rank, message))
+
+    def poll(self) -> list[tuple[int, Any]]:
+        """Return the messages that were posted to this rank meanwhile, each with the rank that sent it.
+
+        One rank's messages come in the order in which it posted them. Returns at once.
+        """
+        messages, self._box = self._box, []
+        return messages
 
     def any(self, flag: bool) -> bool:
         """Return on all ranks whether `flag` is true on one of them."""
@@ -228,6 +251,7 @@ class _MpiWorld(World):
         self._owned = owned
         self._mpi = MPI
         self._flag = array("i", [0])
+        self._posted: list[MPI.Request] = []
 
     def bcast(self, value: T) -> T:
         return self.comm.bcast(value)
@@ -242,6 +266,19 @@ class _MpiWorld(World):
         self, send: NDArray[np.float64], counts: Sequence[int], out: NDArray[np.float64]
     ) -> None:
         self.comm.Allgatherv(send, [out, counts, self._mpi.DOUBLE])
+
+    def post(self, message: Any, rank: int) -> None:
+        _checked([rank], self.size)
+        self._posted.append(self.comm.isend(message, rank, tag=_POST))
+
+    def poll(self) -> list[tuple[int, Any]]:
+        # A request keeps what it sends alive until the other rank has taken it.
+        self._posted = [request for request in self._posted if not request.Test()]
+        status = self._mpi.Status()
+        messages = []
+        while (parcel := self.comm.improbe(tag=_POST, status=status)) is not None:
+            messages.append((status.Get_source(), parcel.recv()))
+        return messages
 
     def any(self, flag: bool) -> bool:
         self._flag[0] = bool(flag)

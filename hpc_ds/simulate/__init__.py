@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hpc_ds.simulate.generate import generate as generate
-    from hpc_ds.simulate.generate import merge_folder as merge_folder
+    from hpc_ds.simulate.run import generate as generate
+    from hpc_ds.simulate.run import merge_folder as merge_folder
     from hpc_ds.simulate.settings import ClusterSettings as ClusterSettings
     from hpc_ds.simulate.settings import Settings as Settings
     from hpc_ds.simulate.simulator import Retry as Retry
@@ -25,8 +25,8 @@ _WHERE = {
     "Simulator": "simulator",
     "Skip": "simulator",
     "Stop": "simulator",
-    "generate": "generate",
-    "merge_folder": "generate",
+    "generate": "run",
+    "merge_folder": "run",
 }
 __all__ = sorted(_WHERE)
 

@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 FailureKind = Literal["raised", "invalid", "timeout", "exited", "killed", "skipped", "gave up", "stop"]
-"""Why a sample failed: the simulator raised; returned NaN, infinity or a wrong shape; ran past its time limit; ended its
-process by itself (exit or a crash signal); was killed from outside (SIGKILL, out of memory) too often; said Skip; said Retry
-too often; said Stop, which ends the run."""
+"""Why a sample failed.
+
+The simulator raised; returned NaN, infinity or a wrong shape; ran past its time limit; ended its process by itself
+(exit or a crash signal); was killed from outside (SIGKILL, out of memory) too often; said Skip; said Retry too often;
+said Stop, which ends the run.
+"""
 
 
 @dataclass(frozen=True)

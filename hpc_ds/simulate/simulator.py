@@ -1,4 +1,4 @@
-"""What a simulator is to the engine: a function of parameters and random numbers, with declared parameters and fields."""
+"""What a simulator is to the engine: a function of parameters and random numbers that says what it takes and gives."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ Simulate = Callable[..., Fields]
 """``simulate(parameters, rng)``; an MPI simulator's takes the sub-communicator as a third argument."""
 
 SimulateBlock = Callable[[Sequence[Parameters], Sequence[np.random.Generator]], Sequence[Fields]]
-"""The same for `block` samples at once, which share no arithmetic: sample j's fields depend on its own parameters, its own
-random numbers and j only."""
+"""The same for `block` samples at once, which share no arithmetic.
+
+The fields of sample j depend on its own parameters, its own random numbers and j only.
+"""
 
 
 class Retry(Exception):
@@ -51,10 +53,10 @@ class Simulator:
     """One sample at a time. Exactly one of this and `simulate_block` is given."""
     simulate_block: SimulateBlock | None = None
     block: int = 1
-    """How many samples `simulate_block` takes, always exactly so many: design indices block*b .. block*b + block - 1."""
+    """How many samples `simulate_block` takes, never fewer: indices block*b .. block*b + block - 1."""
     ranks: int = 1
     """MPI ranks that compute one sample together; above 1 `simulate` takes ``(parameters, rng, comm)``."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Its resolved options: resolution, final time, ..."""
     identity: Mapping[str, Any] = field(default_factory=dict)
-    """What else makes its samples what they are, e.g. the sha256 of the user's file; a change refuses the run folder."""
+    """What else makes its samples what they are, e.g. the sha256 of the user's file; another one is another run."""

@@ -82,6 +82,18 @@ def test_a_result_or_error_that_cannot_be_sent_is_an_error_on_all_ranks(world):
             world.root_first(lambda: lambda: None)
 
 
+def test_posted_messages_are_found_in_order_by_whom_they_are_for(world):
+    for number in range(3):
+        world.post((world.rank, number), (world.rank + 1) % world.size)
+    sender = (world.rank - 1) % world.size
+    found = []
+    while len(found) < 3:
+        found += world.poll()
+    assert found == [(sender, (sender, number)) for number in range(3)]
+    world.barrier()
+    assert world.poll() == []
+
+
 def test_sub_worlds_are_renumbered_and_only_their_members_take_part(world):
     even = list(range(0, world.size, 2))[::-1]
     part = world.split(even) if world.rank in even else None

@@ -118,3 +118,12 @@ def test_the_world_is_made_once(monkeypatch):
     module._the_world.cache_clear()
     assert get_world() is get_world()
     module._the_world.cache_clear()
+
+
+def test_a_lone_rank_finds_what_it_posted_to_itself_once():
+    world = World()
+    world.post("a", 0)
+    world.post({"b": 1}, 0)
+    assert world.poll() == [(0, "a"), (0, {"b": 1})] and world.poll() == []
+    with pytest.raises(ValueError, match="each must be given once"):
+        world.post("c", 1)

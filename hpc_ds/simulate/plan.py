@@ -1,0 +1,206 @@
+"""From what a user asks for to a run: simulator and design are made and checked before anything is written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpc_ds.runtime.atomic import write_bytes, write_json
+from hpc_ds.runtime.errors import InputError
+from hpc_ds.runtime.folder import read_config
+from hpc_ds.simulate.adaptive import design_hash, is_adaptive, make_adaptive
+from hpc_ds.simulate.design import Columns, can_grow, is_table, make_design, refusal
+from hpc_ds.simulate.settings import Settings
+from hpc_ds.simulate.simulator import Simulator
+from hpc_ds.simulate.simulators import load_simulator
+from hpc_ds.store.design_file import FILE as DESIGN
+from hpc_ds.store.design_file import read_design, write_design
+from hpc_ds.store.layout import Layout
+
+SIMULATOR = "simulator.json"
+LAYOUT = "layout.json"
+PARAMETERS = "parameters.toml"
+
+
+DEFAULT_SAMPLES = 100
+"""Of a design that does not say itself how many samples it has."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run before it begins: nothing has been written yet."""
+
+    reference: str
+    """Built-in name, or the absolute ``path:name`` of the user's."""
+    options: dict[str, Any]
+    """Options as they were given."""
+    parameters: bytes | None
+    """Content of the user's parameter file."""
+    simulator: Simulator
+    layout: Layout
+    """The simulator's, with the columns of the space that is used."""
+    design: Columns | None
+    """Parameters of all samples; None for an adaptive design, which grows while it runs."""
+    settings: Settings
+    """With the number of samples that the design has."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What makes a run another one."""
+        plain = json.dumps(self.layout.to_dict(), sort_keys=True).encode()
+        return {
+            "simulator": self.simulator.name,
+            "options": dict(self.simulator.options),
+            "identity": {**self.simulator.identity, "design": design_hash(self.settings.design)},
+            "space": self.simulator.space.to_dict(),
+            "layout": {
+                "fields": {item.name: list(self.layout.shape(item.name)) for item in self.layout.fields},
+                "sha256": hashlib.sha256(plain).hexdigest(),
+            },
+            **self.settings.model_dump(),
+        }
+
+    def write(self, folder: Path) -> None:
+        """Write what workers read into the run folder, the design first (`StorageError` if the disk refuses)."""
+        if self.parameters is not None:
+            write_bytes(folder / PARAMETERS, self.parameters)
+        if self.design is not None:
+            attrs = {"kind": self.settings.design, "seed": self.settings.seed}
+            write_design(folder, self.design, attrs, self.settings.samples)
+        write_json(folder / LAYOUT, self.layout.to_dict())
+        write_json(
+            folder / SIMULATOR,
+            {
+                "reference": self.reference,
+                "options": self.options,
+                "parameters_file": None if self.parameters is None else PARAMETERS,
+                "identity": dict(self.simulator.identity),
+                "seed": self.settings.seed,
+            },
+        )
+
+
+def make_plan(
+    folder: Path, reference: str, options: Mapping[str, Any], parameters: str | None, settings: Settings
+) -> Plan:
+    """Load the simulator, make the design, and check both against what lies in the run folder; writes nothing.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder, which need not exist.
+    reference : str
+        A built-in name, ``path/to/file.py:name``, ``path/to/solver.toml`` or the name of a plug-in.
+    options : mapping
+        The simulator's options, e.g. ``{"resolution": 128}``.
+    parameters : str or None
+        File of a parameter space that replaces the simulator's own.
+    settings : Settings
+        Of the run.
+
+    Raises
+    ------
+    InputError
+        One line naming what is wrong.
+    """
+    simulator = load_simulator(reference, options, parameters)
+    layout = replace(simulator.layout, columns=simulator.space.columns)
+    _check_watch(settings, layout)
+    earlier = _earlier_samples(folder)
+    _check_growth(folder, settings, earlier)
+    design, samples = _design(simulator, settings, earlier or DEFAULT_SAMPLES)
+    settings = settings.model_copy(update={"samples": samples})
+    _check_same_design(folder, design, settings)
+    _check_space(folder, layout, samples)
+    content = None if parameters is None else Path(parameters).read_bytes()
+    return Plan(_absolute(reference), dict(options), content, simulator, layout, design, settings)
+
+
+def _design(simulator: Simulator, settings: Settings, default: int) -> tuple[Columns | None, int]:
+    """Return the design and its number of samples, `default` where neither the user nor a table says how many."""
+    if is_adaptive(settings.design):
+        make_adaptive(settings.design, simulator.space)  # what is wrong with it is told before work starts
+        return None, settings.samples or default
+    samples = settings.samples or (None if is_table(settings.design) else default)
+    columns = make_design(simulator.space, settings.design, samples, settings.seed)
+    return columns, len(next(iter(columns.values()))) if columns else samples or default
+
+
+def _earlier_samples(folder: Path) -> int | None:
+    found = read_config(folder).get("samples") if (folder / "config.toml").exists() else None
+    return found if isinstance(found, int) else None
+
+
+def _check_growth(folder: Path, settings: Settings, earlier: int | None) -> None:
+    """Refuse fewer samples than the folder is for, or more than its design can give."""
+    if earlier is None or settings.samples is None or settings.samples == earlier:
+        return
+    if settings.samples < earlier:
+        raise InputError(
+            f"--samples {settings.samples}: the set in {folder} is of {earlier} samples, which can only grow; "
+            "give as many or choose another folder"
+        )
+    if not can_grow(settings.design) and not is_adaptive(settings.design):
+        raise InputError(f"{folder}: {refusal(settings.design, earlier, settings.samples)}")
+
+
+def _check_same_design(folder: Path, design: Columns | None, settings: Settings) -> None:
+    """Refuse a design whose first samples are not those of the folder: a table that was edited, another SciPy."""
+    if design is None or not (folder / DESIGN).exists():
+        return
+    stored = read_design(folder)
+    if (stored.attrs.get("kind"), stored.attrs.get("seed")) != (settings.design, settings.seed):
+        return  # another configuration, which is told by its name
+    for name, values in stored.columns.items():
+        if name in design and not np.array_equal(values, design[name][: stored.n]):
+            row = int(np.flatnonzero(values != design[name][: stored.n])[0])
+            raise InputError(
+                f"{folder}: sample {row} was computed with {name} = {values[row]}, and the design now says "
+                f"{design[name][row]}; choose another folder"
+            )
+
+
+def _check_space(folder: Path, layout: Layout, samples: int) -> None:
+    """Refuse a set that the disk has no room for."""
+    place = folder
+    while not place.exists():
+        place = place.parent
+    needed = layout.sample_bytes * samples
+    here = sum(item.stat().st_size for item in folder.rglob("*.h5")) if folder.is_dir() else 0
+    free = shutil.disk_usage(place).free
+    if needed > free + here:
+        raise InputError(
+            f"{folder}: {samples} samples of {size_text(layout.sample_bytes)} need {size_text(needed)}, and "
+            f"{size_text(free)} are free; choose another place or fewer samples"
+        )
+
+
+def size_text(count: float) -> str:
+    """Return a number of bytes with a unit, such as ``1.2 GB``."""
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if count < 1000 or unit == "TB":
+            break
+        count /= 1000
+    return f"{count:.0f} {unit}" if unit == "bytes" or count >= 99.5 else f"{count:.1f} {unit}"
+
+
+def _check_watch(settings: Settings, layout: Layout) -> None:
+    names = [item.name for item in layout.fields]
+    if settings.watch is not None and settings.watch not in names:
+        raise InputError(f"--watch {settings.watch}: no field of {layout.name}; there are {', '.join(names)}")
+
+
+def _absolute(reference: str) -> str:
+    """Make the path in a reference absolute: workers may stand in another folder."""
+    path, colon, name = reference.rpartition(":")
+    if colon:
+        return f"{os.path.abspath(path)}:{name}"
+    return os.path.abspath(reference) if reference.endswith(".toml") else reference
