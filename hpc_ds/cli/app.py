@@ -26,9 +26,7 @@ Out = Annotated[str, typer.Option("--out", "-o", help="Run folder: everything th
 OutOrFile = Annotated[
     str | None, typer.Option("--out", "-o", help="Run folder: all that the run writes. Here or in --config.")
 ]
-Config = Annotated[
-    str | None, typer.Option(help="TOML file of these options; flags win (see hpc-ds init).")
-]
+Config = Annotated[str | None, typer.Option(help="TOML file of these options; flags win (see hpc-ds init).")]
 Time = Annotated[
     str | None, typer.Option(help="Stop in good order after this long, e.g. 90, 5m, 2:00:00; exit code 75.")
 ]

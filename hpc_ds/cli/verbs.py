@@ -55,7 +55,7 @@ def compare(
     first: Annotated[str, typer.Argument(help="A finished run folder.")],
     second: Annotated[str, typer.Argument(help="Another one.")],
 ) -> None:
-    """Lay the evidence and the parameters of two finished runs side by side."""
+    """Lay two finished runs of a kind side by side: evidence and parameters, or training sets."""
     from hpc_ds.report.compare import compare_runs
 
     typer.echo(compare_runs(first, second))

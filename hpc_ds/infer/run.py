@@ -16,6 +16,7 @@ from hpc_ds.infer.preflight import check_models
 from hpc_ds.infer.results import Results, finish, write_posterior
 from hpc_ds.infer.sampler import Sampler, Store, total_scans
 from hpc_ds.infer.settings import GROWABLE, Settings, make_settings
+from hpc_ds.runtime.amounts import size_text
 from hpc_ds.runtime.atomic import remove_leftovers, write_json
 from hpc_ds.runtime.deadline import Deadline
 from hpc_ds.runtime.errors import InputError
@@ -207,9 +208,5 @@ def estimate_line(models: Sequence[Model], settings: Settings, world: World) -> 
     ranks = "1 rank" if world.size == 1 else f"{world.size} ranks"
     return (
         f"{ladders} {'ladder' if ladders == 1 else 'ladders'} of about {levels} temperatures on {ranks}: "
-        f"disk about {_size(disk)}, memory about {_size(memory)}; the time left is shown once scans are timed"
+        f"disk about {size_text(disk)}, memory about {size_text(memory)}; the time left is shown once scans are timed"
     )
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1.0, count / 1e6):.0f} MB"

@@ -1,4 +1,4 @@
-"""Two finished runs side by side, in plain text."""
+"""Two runs side by side, in plain text."""
 
 from __future__ import annotations
 
@@ -6,17 +6,35 @@ import math
 from typing import Any
 
 from hpc_ds.report.reader import load
+from hpc_ds.report.record import kind_of
 from hpc_ds.report.wording import with_error
+from hpc_ds.runtime.errors import InputError
 
 
 def compare_runs(first: str, second: str) -> str:
-    """Return a table of log evidence by model and of the parameters of the first run's best model.
+    """Return two runs of one engine as a table.
+
+    Of infer runs: the log evidence by model and the parameters of the first run's best model. Of simulation runs:
+    whether they have the same samples, the same bytes, and the largest difference of each field.
 
     Raises
     ------
     InputError
-        If one of them is no finished run.
+        If one of them is no finished run, or they are of different engines.
     """
+    kinds = [kind_of(path) for path in (first, second)]
+    if all(kinds) and kinds[0] != kinds[1]:
+        raise InputError(
+            f"{second}: a run of {kinds[1]}, but {first} is one of {kinds[0]}; give two of one kind"
+        )
+    if "simulate" in kinds:
+        from hpc_ds.report.ensemble.compare import compare
+
+        return compare(first, second)
+    return _compare_posteriors(first, second)
+
+
+def _compare_posteriors(first: str, second: str) -> str:
     runs = [load(path).summary for path in (first, second)]
     lines = [f"{'':24} {'first':>22} {'second':>22} {'difference':>12}"]
     by_name = [{model["name"]: model for model in summary["models"]} for summary in runs]

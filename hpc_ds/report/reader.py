@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from hpc_ds.report.record import Record, read_record
 from hpc_ds.runtime.errors import InputError
-
-FORMAT = 1
-"""The version of ``summary.json`` that this reader understands."""
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -40,21 +37,11 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Record):
     """Everything the report shows."""
 
-    folder: Path
-    summary: Mapping[str, Any]
     models: tuple[Model, ...]
     """In the order in which they were asked for."""
-    config: str
-    """The resolved configuration, as the TOML text that lies in the folder."""
-    provenance: Mapping[str, Any]
-    state: str
-    """``running``, ``stopped``, ``done``, ``failed``, or empty where the folder does not say."""
-
-    note: str = ""
-    """Why the state is what it is, in the engine's words."""
 
     @property
     def best(self) -> Model:
@@ -80,40 +67,18 @@ def load(folder: str | Path) -> Run:
     InputError
         If ``folder`` is no run folder, is another engine's, has no results yet, or holds a damaged file.
     """
-    path = Path(folder)
-    summary = _summary(path)
-    return Run(
-        folder=path,
-        summary=summary,
-        models=tuple(_model(path, entry) for entry in summary["models"]),
-        config=_text(path / "config.toml"),
-        provenance=_json(path / "provenance.json") or {},
-        state=_state(path, "state"),
-        note=_state(path, "note"),
-    )
-
-
-def _summary(path: Path) -> Mapping[str, Any]:
-    if not path.is_dir():
-        raise InputError(f"{path}: no such folder; a report is made from the folder given to --out")
-    summary = _json(path / "summary.json")
-    if summary is None:
-        if not any((path / name).exists() for name in ("state.json", "provenance.json", "config.toml")):
-            raise InputError(f"{path}: no run folder (it holds no config.toml, state.json or summary.json)")
-        state = _state(path, "state") or "unknown"
-        raise InputError(f"{path}: no results yet (state: {state}); run the same command again to finish it")
-    if not isinstance(summary, dict) or summary.get("kind") != "infer":
-        kind = summary.get("kind") if isinstance(summary, dict) else None
-        raise InputError(f"{path / 'summary.json'}: kind is {kind!r}; this report is for 'infer' runs")
-    if summary.get("format") != FORMAT:
+    record = read_record(folder, "infer")
+    if not record.summary:
+        state = record.state or "unknown"
         raise InputError(
-            f"{path / 'summary.json'}: format {summary.get('format')!r}; this version reads {FORMAT}"
+            f"{record.folder}: no results yet (state: {state}); run the same command again to finish it"
         )
-    if not summary.get("models"):
+    if not record.summary.get("models"):
         raise InputError(
-            f"{path / 'summary.json'}: holds no model; run the same command again to finish the run"
+            f"{record.folder / 'summary.json'}: holds no model; run the same command again to finish the run"
         )
-    return summary
+    models = tuple(_model(record.folder, entry) for entry in record.summary["models"])
+    return Run(**vars(record), models=models)
 
 
 def _model(path: Path, entry: Mapping[str, Any]) -> Model:
@@ -154,27 +119,3 @@ def _groups(file: Path) -> dict[str, Arrays]:
         return {name: read_group(file, name) if name in present else {} for name in wanted}
     except OSError as error:
         raise InputError(f"{file}: cannot be read as HDF5 ({error}); run the same command again") from error
-
-
-def _state(path: Path, key: str) -> str:
-    state = _json(path / "state.json")
-    return str(state.get(key) or "") if isinstance(state, dict) else ""
-
-
-def _json(file: Path) -> Any:
-    text = _text(file)
-    if not text:
-        return None
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{file}: line {error.lineno} is no valid JSON ({error.msg})") from error
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: cannot be read ({error})") from error

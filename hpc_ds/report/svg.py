@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 from collections.abc import Callable
@@ -84,7 +85,7 @@ def tidy(text: str, key: str, label: str) -> str:
     """Turn a stand-alone SVG file into an element of a page.
 
     The fixed width and height go, identifiers are made unique by ``key``, colours become CSS variables, fonts
-    are left to the page and coordinates are cut to hundredths of a point.
+    are left to the page, coordinates are cut to hundredths of a point and images of few colours get a palette.
     """
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", text, flags=re.S)
@@ -95,6 +96,7 @@ def tidy(text: str, key: str, label: str) -> str:
     opening = f'<svg class="plot" {spoken} viewBox="{view[1] if view else ""}">'
     text = re.sub(r"<svg[^>]*>", lambda _: opening, text, count=1)
     text = _unique(text, key)
+    text = re.sub(r"data:image/png;base64,([^\"]*)", _smaller, text)
     text = re.sub(r'\b(d|transform|x|y|points)="([^"]*)"', _shorter, text)
     text = re.sub(r"font: (?:(\d{3}) )?([\d.]+)px [^;\"]*", _font, text)
     for role, (light, _) in PALETTE.items():
@@ -160,6 +162,26 @@ def _shorter(match: re.Match[str]) -> str:
         r"-?\d+\.\d+", lambda number: f"{float(number[0]):.{digits}f}".rstrip("0").rstrip("."), match[2]
     )
     return f'{match[1]}="{re.sub(chr(10), " ", numbers).strip()}"'
+
+
+def _smaller(match: re.Match[str]) -> str:
+    """Write an opaque image of at most 256 colours, as colour maps make them, with a palette: the same in a quarter."""
+    import numpy as np
+    from PIL import Image
+
+    data = base64.b64decode(match[1])
+    pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))
+    if pixels[..., 3].min() < 255:
+        return match[0]
+    colours, places = np.unique(pixels[..., :3].reshape(-1, 3), axis=0, return_inverse=True)
+    if len(colours) > 256:
+        return match[0]
+    indexed = Image.fromarray(places.reshape(pixels.shape[:2]).astype(np.uint8), "P")
+    indexed.putpalette(colours.tobytes())
+    buffer = io.BytesIO()
+    indexed.save(buffer, "png", optimize=True)
+    shortest = min(buffer.getvalue(), data, key=len)
+    return f"data:image/png;base64,{base64.b64encode(shortest).decode()}"
 
 
 def _font(match: re.Match[str]) -> str:

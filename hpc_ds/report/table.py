@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
@@ -28,16 +28,18 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     prose: frozenset[int] = frozenset({0})
-    """Columns of words; the others are numbers."""
+    """Columns of words that may wrap; the others are numbers."""
+    short: frozenset[int] = frozenset()
+    """Columns of single words, which need no room to wrap."""
 
 
 def html(table: Table) -> str:
     """Write ``table`` as HTML that scrolls inside its own box where the window is narrow."""
     head = "".join(
-        f'<th scope="col"{_align(index, table.prose)}>{escape(text)}</th>'
+        f'<th scope="col"{_align(index, table)}>{escape(text)}</th>'
         for index, text in enumerate(table.header)
     )
-    body = "".join(_row(row, table.prose) for row in table.rows)
+    body = "".join(_row(row, table) for row in table.rows)
     caption = escape(table.caption, quote=True)
     return (
         f'<div class="table" role="region" tabindex="0" aria-label="{caption}"><table>'
@@ -54,22 +56,24 @@ def for_terminal(table: Table) -> RichTable:
     drawn = RichTable(title=table.caption, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     for index, text in enumerate(table.header):
         words = index in table.prose
-        drawn.add_column(text, justify="left" if words else "right", no_wrap=not words, overflow="fold")
+        left = words or index in table.short
+        drawn.add_column(text, justify="left" if left else "right", no_wrap=not words, overflow="fold")
     for row in table.rows:
         drawn.add_row(*(Text(cell.text, style="yellow" if cell.warn else "") for cell in row))
     return drawn
 
 
-def _row(row: Sequence[Cell], prose: Iterable[int]) -> str:
+def _row(row: Sequence[Cell], table: Table) -> str:
     first = f'<th scope="row">{escape(row[0].text)}</th>'
     rest = (
-        f"<td{_align(index, prose, cell.warn)}>{escape(cell.text)}</td>"
+        f"<td{_align(index, table, cell.warn)}>{escape(cell.text)}</td>"
         for index, cell in enumerate(row)
         if index
     )
     return f"<tr>{first}{''.join(rest)}</tr>"
 
 
-def _align(index: int, prose: Iterable[int], warn: bool = False) -> str:
-    names = [*(["words"] if index in prose else []), *(["warn"] if warn else [])]
+def _align(index: int, table: Table, warn: bool = False) -> str:
+    kinds = {"words": index in table.prose, "short": index in table.short, "warn": warn}
+    names = [name for name, is_so in kinds.items() if is_so]
     return f' class="{" ".join(names)}"' if names else ""

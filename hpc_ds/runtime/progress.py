@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
+from hpc_ds.runtime.amounts import duration_text
 from hpc_ds.runtime.atomic import finite, plain
 from hpc_ds.runtime.world import World
 
@@ -89,16 +90,6 @@ def read_progress(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         return []
     lines = (_parsed(line) for line in text.splitlines())
     return [line for line in lines if line is not None]
-
-
-def duration_text(seconds: float) -> str:
-    """Return a duration in the two units that matter, like ``45 s``, ``3 min 20 s`` or ``2 h 5 min``."""
-    whole = max(0, round(seconds))
-    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
-        if whole >= size:
-            rest = whole % size // part
-            return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
-    return f"{whole} s"
 
 
 class _Face(Protocol):

@@ -9,6 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hpc_ds.simulate.adaptive import AdaptiveDesign as AdaptiveDesign
+    from hpc_ds.simulate.design import make_design as make_design
+    from hpc_ds.simulate.parameters import ParameterSpace as ParameterSpace
+    from hpc_ds.simulate.parameters import read_space as read_space
+    from hpc_ds.simulate.python_function import declare as declare
     from hpc_ds.simulate.run import generate as generate
     from hpc_ds.simulate.run import merge_folder as merge_folder
     from hpc_ds.simulate.settings import ClusterSettings as ClusterSettings
@@ -17,8 +22,15 @@ if TYPE_CHECKING:
     from hpc_ds.simulate.simulator import Simulator as Simulator
     from hpc_ds.simulate.simulator import Skip as Skip
     from hpc_ds.simulate.simulator import Stop as Stop
+    from hpc_ds.simulate.simulators import load_simulator as load_simulator
 
 _WHERE = {
+    "AdaptiveDesign": "adaptive",
+    "ParameterSpace": "parameters",
+    "declare": "python_function",
+    "load_simulator": "simulators",
+    "make_design": "design",
+    "read_space": "parameters",
     "ClusterSettings": "settings",
     "Retry": "simulator",
     "Settings": "settings",

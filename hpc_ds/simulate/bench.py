@@ -137,7 +137,7 @@ class Bench:
                 break
         return []
 
-    def _compute(self, unit: list[int]) -> tuple[list[Fields], float]:
+    def _compute(self, unit: list[int]) -> tuple[Sequence[Fields | Exception], float]:
         """Return the fields of a unit's samples and the seconds that one of its lanes took."""
         self._log_start = _log_position(self._log)
         self._say("start", unit, time.monotonic(), self._log_start, now=True)
@@ -145,6 +145,7 @@ class Bench:
         self._samples.seed_globals(unit[0] // self._block)
         began = time.perf_counter()
         try:
+            results: Sequence[Fields | Exception]
             results = self._run_block(unit) if self._simulator.simulate_block else [self._run(unit[0])]
         finally:
             self._say("computed", now=self._limited)
@@ -154,7 +155,7 @@ class Bench:
         assert self._simulator.simulate is not None
         return self._simulator.simulate(self._samples.parameters(index), self._samples.rng(index))
 
-    def _run_block(self, unit: list[int]) -> list[Fields]:
+    def _run_block(self, unit: list[int]) -> list[Fields | Exception]:
         """Run a full block; lanes that nobody wants get the first sample once more."""
         assert self._simulator.simulate_block is not None
         lanes = [unit[0]] * self._block
@@ -168,11 +169,13 @@ class Bench:
             raise FieldError(f"{len(results)} samples were returned: {self._block} were asked for at once")
         return [results[index % self._block] for index in unit]
 
-    def _record(self, unit: list[int], results: list[Fields], seconds: float) -> None:
+    def _record(self, unit: list[int], results: Sequence[Fields | Exception], seconds: float) -> None:
         for index, fields in zip(unit, results, strict=True):
             try:
+                if isinstance(fields, Exception):
+                    raise fields
                 self._recorder.record(index, fields, seconds, self._started)
-            except FieldError as error:
+            except (FieldError, Skip) as error:
                 self._fail(index, error, 1)
             else:
                 self._say("done", index, seconds)

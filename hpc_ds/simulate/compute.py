@@ -62,6 +62,8 @@ def _work(folder: str, name: str, line: _Line) -> None:
     from hpc_ds.simulate.recording import Recorder, Samples
 
     samples = Samples(folder)
+    if samples.simulator.warm_up is not None:
+        samples.simulator.warm_up()
     recorder = Recorder(folder, name, samples.layout)
     bench = Bench(samples, recorder, line.say, log_path(folder, name))
     line.say("ready", bench.block, now=True)

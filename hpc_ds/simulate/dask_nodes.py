@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
+import dask.config
 from distributed import Scheduler, Security, Worker
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from hpc_ds.simulate import tasks
-from hpc_ds.simulate.dask_settings import hush_dask
+from hpc_ds.simulate.dask_settings import WEBSOCKET_ORIGINS, hush_dask
 from hpc_ds.simulate.keys import Keys, tls_context
 
 
@@ -57,13 +62,16 @@ class QuietScheduler(Scheduler):
     def __init__(self, *args: Any, dashboard: bool = False, **options: Any) -> None:
         options["dashboard_address"] = "127.0.0.1:8787" if dashboard else None
         self._serves_http = dashboard
-        super().__init__(*args, dashboard=dashboard, **options)
+        with _no_scratch(self):
+            super().__init__(*args, dashboard=dashboard, **options)
         self.add_plugin(OnceOnly(self))
 
     def start_http_server(self, *args: Any, **options: Any) -> None:
-        """Start it for the dashboard only."""
+        """Start it for the dashboard only, which answers to the pages that it served itself and to no others."""
         if self._serves_http:
             super().start_http_server(*args, **options)
+            port = self.http_server.port  # an ssh tunnel must use the same number
+            dask.config.set({WEBSOCKET_ORIGINS: [f"localhost:{port}", f"127.0.0.1:{port}"]})
 
     async def close(self, *args: Any, **options: Any) -> None:
         """Close in silence."""
@@ -74,6 +82,11 @@ class QuietScheduler(Scheduler):
 class QuietWorker(Worker):
     """A worker that serves no HTTP, and whose compute processes end before it does."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        options.pop("local_directory", None)
+        with _no_scratch(self):
+            super().__init__(*args, **options)
+
     def start_http_server(self, *args: Any, **options: Any) -> None:
         """Start nothing."""
 
@@ -82,3 +95,19 @@ class QuietWorker(Worker):
         hush_dask()
         await asyncio.to_thread(tasks.close)
         return await super().close(*args, **options)
+
+
+@contextmanager
+def _no_scratch(server: Scheduler | Worker) -> Iterator[None]:
+    """Take the folder for scratch data away from a server that is being made: it has none.
+
+    Dask also looks for modules there, before it looks elsewhere, and takes a name below /tmp that others can guess.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="hpc-ds-") as scratch,
+        dask.config.set({"temporary-directory": scratch}),
+    ):
+        yield
+        server._workdir = None
+        with suppress(ValueError):
+            sys.path.remove(server.local_directory)

@@ -11,6 +11,9 @@ from typing import Any
 CONNECT = "60s"
 """Time that a connection may take to come about; thousands of workers connect at once."""
 
+WEBSOCKET_ORIGINS = "distributed.scheduler.dashboard.bokeh-application.allow_websocket_origin"
+"""Whose pages may talk to the dashboard."""
+
 SETTINGS: dict[str, Any] = {
     # A task that lost its worker is the client's business: it reads the journals and orders only what is missing.
     "distributed.scheduler.allowed-failures": 0,
@@ -49,11 +52,7 @@ SETTINGS: dict[str, Any] = {
     "distributed.comm.retry.count": 0,
     "distributed.comm.compression": False,
     "distributed.dashboard.link": "{scheme}://{host}:{port}/status",
-    # Only pages that the dashboard itself served may talk to it, through an ssh tunnel too.
-    "distributed.scheduler.dashboard.bokeh-application.allow_websocket_origin": [
-        "localhost:*",
-        "127.0.0.1:*",
-    ],
+    WEBSOCKET_ORIGINS: [],
 }
 """Set in code before anything starts, as files and variables of the user's may say something else."""
 

@@ -59,8 +59,6 @@ async def _work(plan: dict[str, Any], invitation: dict[str, Any], output: Any) -
         protocol="tls",
         security=RunSecurity(Keys(invitation["certificate"], invitation["private"])),
         memory_limit=0,
-        local_directory=plan["scratch"],
-        needs_workdir=False,
         death_timeout=_JOINING,
     )
     async with worker:

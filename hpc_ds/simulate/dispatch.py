@@ -158,7 +158,7 @@ class Dispatch:
             self._submit(indices)
 
     def _fits(self) -> bool:
-        return self._deadline.seconds_left() > self._durations.slow
+        return self._deadline.seconds_left() > self._durations.slow * self._block
 
     def _submit(self, indices: tuple[int, ...]) -> None:
         left = self._deadline.seconds_left()

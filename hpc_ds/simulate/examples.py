@@ -68,7 +68,7 @@ FUNCTION = """\
 #         wave = np.sin(2 * np.pi * (x - parameters["speed"] * t[:, None]))  # axes: time, then space
 #         return {{"u": wave + parameters["noise"] * rng.standard_normal(wave.shape)}}
 #
-# The same can be said in Python, by @hpc_ds.simulate.simulator(...) above the function.
+# The same can be said in Python, by @hpc_ds.simulate.declare(...) above the function.
 
 # Conditions that every sample satisfies stand above the first table:
 constraints = ["speed + noise <= 2"]

@@ -56,9 +56,10 @@ class ParameterSpace:
         Parameters
         ----------
         parameters : mapping
-            By name: ``{"distribution": "log_uniform(1e-3, 1e-1)"}``, ``{"bounds": [low, high]}`` with numbers or
-            formulas of other parameters and perhaps ``"scale": "log"``, ``{"integer": [first, last]}``,
-            ``{"choices": [...]}``, each perhaps with ``"units"``; or a number, which does not vary.
+            By name: ``{"distribution": "log_uniform(1e-3, 1e-1)"}``, or that text alone, ``{"bounds": [low, high]}``
+            with numbers or formulas of other parameters and perhaps ``"scale": "log"``,
+            ``{"integer": [first, last]}``, ``{"choices": [...]}``, each perhaps with ``"units"``; or a number, which
+            does not vary.
         constraints : sequence of str
             Conditions that every sample satisfies, e.g. ``low + high <= 1.5``.
         where : str

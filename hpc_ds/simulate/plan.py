@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from hpc_ds.runtime.amounts import size_text
 from hpc_ds.runtime.atomic import write_bytes, write_json
 from hpc_ds.runtime.errors import InputError
 from hpc_ds.runtime.folder import read_config
@@ -181,15 +182,6 @@ def _check_space(folder: Path, layout: Layout, samples: int) -> None:
             f"{folder}: {samples} samples of {size_text(layout.sample_bytes)} need {size_text(needed)}, and "
             f"{size_text(free)} are free; choose another place or fewer samples"
         )
-
-
-def size_text(count: float) -> str:
-    """Return a number of bytes with a unit, such as ``1.2 GB``."""
-    for unit in ("bytes", "kB", "MB", "GB", "TB"):
-        if count < 1000 or unit == "TB":
-            break
-        count /= 1000
-    return f"{count:.0f} {unit}" if unit == "bytes" or count >= 99.5 else f"{count:.1f} {unit}"
 
 
 def _check_watch(settings: Settings, layout: Layout) -> None:

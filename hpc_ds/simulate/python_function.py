@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _DECLARED = "__hpc_ds_simulator__"
 
 
-def simulator(**sections: Any) -> Callable[[F], F]:
+def declare(**sections: Any) -> Callable[[F], F]:
     """Declare what the function below takes and gives; the function itself stays as it is.
 
     Parameters
@@ -57,7 +57,7 @@ def simulator(**sections: Any) -> Callable[[F], F]:
 
     Examples
     --------
-    >>> @simulator(
+    >>> @declare(
     ...     parameters={"rate": {"distribution": "log_uniform(0.1, 10)", "units": "1/s"}},
     ...     times=[0.0, 1.0, 2.0],
     ...     fields={"mass": {"units": "kg"}},
@@ -65,13 +65,13 @@ def simulator(**sections: Any) -> Callable[[F], F]:
     ... def simulate(parameters, rng):
     ...     return {"mass": [2.0 ** -(parameters["rate"] * t) for t in (0.0, 1.0, 2.0)]}
     """
-    check_keys(sections, SECTIONS, "simulator(...)")
+    check_keys(sections, SECTIONS, "declare(...)")
 
-    def declare(function: F) -> F:
+    def keep(function: F) -> F:
         setattr(function, _DECLARED, dict(sections))
         return function
 
-    return declare
+    return keep
 
 
 def load_function(reference: str, options: Mapping[str, Any], parameters_file: str | None) -> Simulator:
@@ -178,7 +178,7 @@ def _check_declared(sections: Mapping[str, Any], reference: str, parameters_file
         if needed not in sections:
             file = parameters_file or "a file given with --parameters"
             raise InputError(
-                f"{reference}: declares no {needed}; write @hpc_ds.simulate.simulator({_EXAMPLES[needed]}, ...) "
+                f"{reference}: declares no {needed}; write @hpc_ds.simulate.declare({_EXAMPLES[needed]}, ...) "
                 f"above it, or [{needed}.NAME] in {file} ('hpc-ds init simulate {reference}' writes an example)"
             )
 

@@ -39,9 +39,12 @@ def read_variable(name: str, spec: Any, words: frozenset[str]) -> Variable:
         if isinstance(spec, Integral):
             return _integer(name, "", {"integer": [spec, spec]}, words)
         return Distributed(name=name, distribution=fixed(_finite(spec, where)))
+    if isinstance(spec, str):
+        spec = {"distribution": spec}
     if not isinstance(spec, Mapping):
         raise InputError(
-            f"{where}: found {spec!r}; a number, or a table with one of {', '.join(KINDS)} is needed"
+            f"{where}: found {spec!r}; a number, a text such as 'uniform(0, 1)', or a table with one of "
+            f"{', '.join(KINDS)} is needed"
         )
     if "constraints" in spec:
         raise InputError(f"{where}: 'constraints' belongs above the first [table] of the file")

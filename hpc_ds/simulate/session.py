@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from hpc_ds.runtime.amounts import size_text
 from hpc_ds.runtime.atomic import write_json
 from hpc_ds.runtime.errors import InputError
 from hpc_ds.runtime.folder import read_config, read_state
@@ -14,7 +15,7 @@ from hpc_ds.simulate.dispatch import Tally
 from hpc_ds.simulate.generations import begin_design
 from hpc_ds.simulate.job import Job
 from hpc_ds.simulate.ledger import FolderLedger
-from hpc_ds.simulate.plan import Plan, size_text
+from hpc_ds.simulate.plan import Plan
 from hpc_ds.simulate.settings import Settings
 from hpc_ds.simulate.summary import Outcome, State, make_summary
 from hpc_ds.store.design_file import read_design

@@ -22,10 +22,12 @@ Fields = Mapping[str, Any]
 Simulate = Callable[..., Fields]
 """``simulate(parameters, rng)``; an MPI simulator's takes the sub-communicator as a third argument."""
 
-SimulateBlock = Callable[[Sequence[Parameters], Sequence[np.random.Generator]], Sequence[Fields]]
+SimulateBlock = Callable[[Sequence[Parameters], Sequence[np.random.Generator]], Sequence[Fields | Exception]]
 """The same for `block` samples at once, which share no arithmetic.
 
 The fields of sample j depend on its own parameters, its own random numbers and j only.
+A sample that has no answer gives an exception, such as `Skip`, in its place; one that is raised concerns them all, and
+the samples are then computed one by one.
 """
 
 
@@ -56,6 +58,8 @@ class Simulator:
     """How many samples `simulate_block` takes, never fewer: indices block*b .. block*b + block - 1."""
     ranks: int = 1
     """MPI ranks that compute one sample together; above 1 `simulate` takes ``(parameters, rng, comm)``."""
+    warm_up: Callable[[], object] | None = None
+    """Called once in each compute process before its first sample: what is compiled then counts as no sample's time."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Its resolved options: resolution, final time, ..."""
     identity: Mapping[str, Any] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hpc_ds.runtime.progress import duration_text
+from hpc_ds.runtime.amounts import duration_text
 from hpc_ds.simulate.dispatch import Tally
 from hpc_ds.simulate.job import Job
 from hpc_ds.simulate.ledger import FolderLedger

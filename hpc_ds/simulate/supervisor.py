@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import deque
@@ -18,7 +16,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from hpc_ds.runtime.errors import InputError
 from hpc_ds.runtime.world import without_launcher
 from hpc_ds.simulate.dask_worker import READY, SIGNALS
 
@@ -82,11 +79,6 @@ class Supervisor:
         Process id of the worker.
     started : int
         How many workers there were.
-
-    Raises
-    ------
-    InputError
-        No temporary folder can be made.
     """
 
     def __init__(self, plan: Plan, command: Sequence[str] | None = None) -> None:
@@ -97,7 +89,6 @@ class Supervisor:
         self._worker: _Worker | None = None
         self._failures, self._deaths, self._next_start = 0, 0, 0.0
         self._stopping, self._wake = False, threading.Event()
-        self._scratch = _private_folder()
         # Children end with the thread that started them, so that one thread starts them all and stays.
         self._thread = threading.Thread(target=self._watch, name="hpc-ds-supervisor", daemon=True)
         self._thread.start()
@@ -130,7 +121,6 @@ class Supervisor:
         finally:
             if self._worker is not None:
                 self._worker.end()
-            shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _look(self) -> None:
         worker = self._worker
@@ -149,9 +139,7 @@ class Supervisor:
         self.started += 1
         name = f"{self._plan.name}.{self.started}"  # Dask takes a while to forget the name of a dead worker
         try:
-            self._worker = _Worker(
-                self._command, {**asdict(self._plan), "name": name, "scratch": self._scratch}
-            )
+            self._worker = _Worker(self._command, {**asdict(self._plan), "name": name})
         except OSError as error:
             self._fail(f"{self._command[0]}: {error.strerror}")
 
@@ -181,17 +169,6 @@ class Supervisor:
             path.parent.mkdir(exist_ok=True)
             with path.open("a") as file:
                 file.write("\n".join([what, *(f"    {line}" for line in last)]) + "\n")
-
-
-def _private_folder() -> str:
-    """Make a temporary folder with access for this user only: Dask's worker looks for modules there."""
-    try:
-        return tempfile.mkdtemp(prefix="hpc-ds-")
-    except OSError as error:
-        raise InputError(
-            f"{error.filename or 'TMPDIR'}: no temporary folder can be made ({error.strerror}); "
-            "set TMPDIR to a folder that can be written"
-        ) from None
 
 
 class _Worker:

@@ -1,6 +1,7 @@
 """Run folders as the infer engine writes them, made from the published spectrum without any sampling."""
 
 import json
+import shutil
 from pathlib import Path
 
 import h5py
@@ -259,3 +260,79 @@ def line_summary(fake_run):
 def summary(published_run):
     """Return the summary of `published_run`."""
     return json.loads((published_run / "summary.json").read_text())
+
+
+class Browser:
+    """Looks at pages with headless Chromium."""
+
+    BINARY = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    DRIVER = shutil.which("chromedriver")
+    FLAGS = (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    )
+    MEASURE = """
+    document.querySelectorAll('details').forEach(item => { item.open = true; });
+    const boxes = [...document.querySelectorAll('svg')].map(item => {
+      const box = item.getBoundingClientRect();
+      return {label: item.getAttribute('aria-label'), left: box.left, right: box.right, height: box.height};
+    });
+    const smallest = Math.min(...[...document.querySelectorAll('svg text')].map(item => {
+      const plot = item.ownerSVGElement;
+      const scale = plot.getBoundingClientRect().width / plot.viewBox.baseVal.width;
+      return scale * parseFloat(getComputedStyle(item).fontSize);
+    }));
+    return {boxes: boxes, smallest: smallest, inner: window.innerWidth,
+            page: document.documentElement.scrollWidth};
+    """
+
+    def __init__(self, profile):
+        import selenium.webdriver
+        from selenium.webdriver.chrome.service import Service
+
+        options = selenium.webdriver.ChromeOptions()
+        options.binary_location = self.BINARY
+        for flag in (*self.FLAGS, f"--user-data-dir={profile}"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        self.driver = selenium.webdriver.Chrome(options=options, service=Service(self.DRIVER))
+
+    def visit(self, path, width, scheme="light"):
+        """Open everything on the page and return where the figures stand and how small their text is."""
+        self.driver.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        )
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        self.driver.get(path.as_uri())
+        return self.ask(self.MEASURE)
+
+    def ask(self, script):
+        return self.driver.execute_script(script)
+
+    def complaints(self):
+        return self.driver.get_log("browser")
+
+    def requests(self, path):
+        """Return what the page at ``path`` asked for apart from itself."""
+        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
+        asked = [item["request"]["url"] for item in sent if item["documentURL"] == path.as_uri()]
+        assert path.as_uri() in asked
+        return [url for url in asked if url != path.as_uri() and not url.startswith("data:")]
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """Return a `Browser`."""
+    pytest.importorskip("selenium", reason="selenium is not installed: pip install selenium")
+    if not (Browser.BINARY and Browser.DRIVER):
+        pytest.skip("no Chromium with chromedriver: apt-get install chromium chromium-driver")
+    browser = Browser(tmp_path / "profile")
+    yield browser
+    browser.driver.quit()

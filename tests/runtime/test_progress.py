@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from hpc_ds.runtime import progress
-from hpc_ds.runtime.progress import Progress, duration_text, read_progress
+from hpc_ds.runtime.progress import Progress, read_progress
 from hpc_ds.runtime.world import World
 
 
@@ -126,11 +126,3 @@ def test_a_full_disk_is_told_once_and_the_work_goes_on(clock, path, capsys):
     shown.close()
     assert [line["done"] for line in read_progress(path)] == [1, 5]
     assert capsys.readouterr().err.count("the work goes on") == 1
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0 s"), (59.6, "1 min"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (273600, "3 d 4 h")],
-)
-def test_durations_read_well(seconds, text):
-    assert duration_text(seconds) == text

@@ -30,7 +30,7 @@ def test_example_of_a_function_runs(tmp_path):
     code = commented_code(
         text,
         " The function gets one sample's parameters and the sample's own random numbers, and returns its fields:",
-        " The same can be said in Python, by @hpc_ds.simulate.simulator(...) above the function.",
+        " The same can be said in Python, by @hpc_ds.simulate.declare(...) above the function.",
     )
     (tmp_path / "my.py").write_text(code)
     (tmp_path / "space.toml").write_text(text)
@@ -59,8 +59,8 @@ def test_example_of_a_program_runs(tmp_path):
 
 def test_declared_function_gets_its_own_parameters(tmp_path):
     (tmp_path / "own.py").write_text(
-        "from hpc_ds.simulate.python_function import simulator\n"
-        '@simulator(parameters={"a": {"choices": ["x \\"y\\"", "z"]}}, constraints=["a != \'z\'"], fields={"u": {}})\n'
+        "from hpc_ds.simulate import declare\n"
+        '@declare(parameters={"a": {"choices": ["x \\"y\\"", "z"]}}, constraints=["a != \'z\'"], fields={"u": {}})\n'
         "def f(parameters, rng): pass\n"
     )
     data = tomllib.loads(example(f"{tmp_path}/own.py:f"))

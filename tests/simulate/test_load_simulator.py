@@ -27,9 +27,9 @@ def test_unknown_name_is_told_with_the_nearest():
 
 
 PLUGIN = """
-from hpc_ds.simulate.python_function import simulator
+from hpc_ds.simulate import declare
 
-@simulator(parameters={"a": {"bounds": [0, 1]}}, fields={"u": {"time_varying": False}})
+@declare(parameters={"a": {"bounds": [0, 1]}}, fields={"u": {"time_varying": False}})
 def wave(parameters, rng):
     return {"u": parameters["a"]}
 """

@@ -152,7 +152,7 @@ def test_file_is_read(tmp_path):
         ("[parameters.a]\ndistribution = 'uniform(1, 0)'", "low must be less than high"),
         ("[parameters.a]\ndistribution = 'normal(0, nan)'", "sd must be a finite number"),
         ("[parameters.a]\ndistribution = 3", "a text such as"),
-        ("[parameters]\na = 'x'", "found 'x'; a number, or a table"),
+        ("[parameters]\na = 'x'", "distribution 'x': unknown; known are"),
         ("[parameters]\na = inf", "a finite number is needed"),
         ("[parameters.'a b']\nbounds = [0, 1]", "parameter 'a b': a name of letters"),
         ("[parameters.a]\nbounds = ['b', 1]", "parameter 'a': no parameter 'b'"),

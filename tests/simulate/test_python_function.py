@@ -51,10 +51,10 @@ title = "a line"
 
 DECORATED = """
 import numpy as np
-from hpc_ds.simulate.python_function import simulator
+from hpc_ds.simulate import declare
 from hpc_ds.store.layout import Axis, Boundary, Field
 
-@simulator(
+@declare(
     parameters={"speed": {"bounds": [0, 1], "units": "m/s"}, "modes": {"integer": [1, 4]},
                 "scheme": {"choices": ["upwind", "central"]}},
     axes={"x": np.linspace(0, 1, 5), "y": {"values": [0.0, 1.0, 4.0]}},
@@ -65,11 +65,11 @@ from hpc_ds.store.layout import Axis, Boundary, Field
 def flow(parameters, rng):
     return {}
 
-@simulator(parameters={}, fields={"u": {"time_varying": False}}, ranks=2)
+@declare(parameters={}, fields={"u": {"time_varying": False}}, ranks=2)
 def parallel(parameters, rng, comm):
     return {"u": comm.size}
 
-@simulator(parameters={"a": {"bounds": [0, 1]}}, fields={"u": {"time_varying": False}}, block=4)
+@declare(parameters={"a": {"bounds": [0, 1]}}, fields={"u": {"time_varying": False}}, block=4)
 def batched(parameters, rngs):
     return [{"u": one["a"]} for one in parameters]
 """
@@ -211,7 +211,7 @@ def test_declaration_that_is_wrong_is_told(write, old, new, told):
     [
         (
             PLAIN,
-            r"declares no parameters; write @hpc_ds.simulate.simulator\(.* or \[parameters.NAME\] in a file",
+            r"declares no parameters; write @hpc_ds.simulate.declare\(.* or \[parameters.NAME\] in a file",
         ),
         ("simulate = 3", "found 3; a function simulate"),
         ("class simulate:\n    pass", "found the class simulate"),
@@ -220,17 +220,16 @@ def test_declaration_that_is_wrong_is_told(write, old, new, told):
         ("def simulate(options):\n    return 3", "must return a Simulator, found 3"),
         ("def simulate(options):\n    return 1 / 0", r"ZeroDivisionError: division by zero \(line 2\)"),
         (
-            "from hpc_ds.simulate.python_function import simulator\n@simulator(field={})\ndef simulate(a, b): pass",
+            "from hpc_ds.simulate import declare\n@declare(field={})\ndef simulate(a, b): pass",
             r"own.py: simulator\(...\): no key 'field'; did you mean 'fields'",
         ),
         (
-            "from hpc_ds.simulate.python_function import simulator\n@simulator(parameters={}, fields={'u': {}})\n"
+            "from hpc_ds.simulate import declare\n@declare(parameters={}, fields={'u': {}})\n"
             "def simulate(a): pass",
             r"takes \(a\); \(parameters, rng\) is needed",
         ),
         (
-            "from hpc_ds.simulate.python_function import simulator\n@simulator(parameters={})\n"
-            "def simulate(a, b): pass",
+            "from hpc_ds.simulate import declare\n@declare(parameters={})\ndef simulate(a, b): pass",
             "declares no fields",
         ),
     ],

@@ -127,7 +127,7 @@ def _execute(
         nthreads=settings.processes or 1,
         memory_limit=0,
         worker_class="hpc_ds.simulate.dask_nodes.QuietWorker",
-        worker_options={"security": security, "host": host, "needs_workdir": False},
+        worker_options={"security": security, "host": host},
         comm=world.comm,
     )
 

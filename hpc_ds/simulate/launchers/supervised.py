@@ -6,7 +6,6 @@ import importlib.util
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hpc_ds.runtime.agreement import agreed
 from hpc_ds.runtime.deadline import Deadline
 from hpc_ds.runtime.errors import InputError
 from hpc_ds.runtime.threads import cores_per_rank
@@ -34,12 +33,12 @@ def launch(
     Raises
     ------
     InputError
-        On all ranks: no such interface, no way between hosts, a dashboard without bokeh, no temporary folder.
+        On all ranks: no such interface, no way between hosts, a dashboard without bokeh.
     """
     world.root_first(check_dashboard, settings)
     host = agree_on_addresses(world, settings.interface)
     processes = settings.processes or (1 if world.size > 1 else cores_per_rank(world))
-    supervisor = agreed(world, Supervisor, Plan(job.folder, job.session, processes, f"rank{world.rank}"))
+    supervisor = Supervisor(Plan(job.folder, job.session, processes, f"rank{world.rank}"))
     try:
         held: list[SchedulerThread] = []  # on rank 0 only: it cannot be sent
         address, keys = world.root_first(_open_scheduler, host, settings, job, held)

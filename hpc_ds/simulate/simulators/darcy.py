@@ -75,6 +75,7 @@ def build(options: Mapping[str, Any]) -> Simulator:
         space=space,
         layout=_layout(chosen, space),
         simulate=partial(simulate, chosen),
+        warm_up=_warm_up,
         options=chosen.model_dump(),
     )
 
@@ -133,3 +134,7 @@ def _layout(options: Options, space: ParameterSpace) -> Layout:
             f"{_shape(options)[0]} nodes along each side",
         },
     )
+
+
+def _warm_up() -> None:
+    darcy.pressure(np.ones((5, 5)))

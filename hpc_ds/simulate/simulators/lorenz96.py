@@ -58,6 +58,7 @@ def build(options: Mapping[str, Any]) -> Simulator:
         space=space,
         layout=_layout(chosen, space),
         simulate=partial(simulate, chosen),
+        warm_up=_warm_up,
         options=chosen.model_dump(),
     )
 
@@ -102,3 +103,7 @@ def _layout(options: Options, space: ParameterSpace) -> Layout:
             "method": f"fourth-order Runge-Kutta, step {options.step:g}",
         },
     )
+
+
+def _warm_up() -> None:
+    trajectory(np.ones(4), 8.0, step=0.05, frames=1)

@@ -68,6 +68,7 @@ def build(options: Mapping[str, Any]) -> Simulator:
         space=space,
         layout=_layout(chosen, space),
         simulate=partial(simulate, chosen),
+        warm_up=_warm_up,
         options=chosen.model_dump(),
     )
 
@@ -119,4 +120,11 @@ def _layout(options: Options, space: ParameterSpace) -> Layout:
             "initial_condition": f"random, then a spin-up of {options.spin_up:g}",
             "method": f"fourth-order Runge-Kutta, step {options.step:g}",
         },
+    )
+
+
+def _warm_up() -> None:
+    constants = TwoLevel(forcing=20.0)
+    small_scale_effect(
+        two_level_trajectory(np.ones(4), np.ones((4, 4)), constants, step=1e-3, frames=1)[1], constants
     )

@@ -88,19 +88,17 @@ def build(options: Mapping[str, Any]) -> Simulator:
         layout=_layout(chosen, space),
         simulate_block=partial(simulate, chosen),
         block=BLOCK,
+        warm_up=_warm_up,
         options=chosen.model_dump(),
     )
 
 
 def simulate(
     options: Options, parameters: Sequence[Parameters], streams: Sequence[np.random.Generator]
-) -> list[Fields]:
+) -> list[Fields | Exception]:
     """Return the fields of samples, under options without a None.
 
-    Raises
-    ------
-    Skip
-        A sample whose vortices the solver's grid does not resolve.
+    A sample whose vortices the solver's grid does not resolve gives a `Skip`.
     """
     n, step = options.solver_resolution, options.step
     assert n is not None and step is not None
@@ -108,13 +106,15 @@ def simulate(
     viscosity = [float(one["viscosity"]) for one in parameters]
     forcing = navier_stokes.standard_forcing(n, options.forcing)
     fields = navier_stokes.solve(initial, viscosity, _times(options).coordinates, step, forcing)
-    for sample, nu in zip(fields, viscosity):
-        if not is_resolved(sample[1:]):
-            raise Skip(
-                f"viscosity {nu:g} is too small for {n} x {n} points and steps of {step:g}: "
-                "raise solver_resolution, shorten step"
-            )
-    return [_stored(sample, n // options.resolution, options.velocity) for sample in fields]
+    return [
+        _stored(sample, n // options.resolution, options.velocity)
+        if is_resolved(sample[1:])
+        else Skip(
+            f"viscosity {nu:g} is too small for {n} x {n} points and steps of {step:g}: "
+            "raise solver_resolution, shorten step"
+        )
+        for sample, nu in zip(fields, viscosity)
+    ]
 
 
 def _completed(options: Options) -> Options:
@@ -160,3 +160,7 @@ def _layout(options: Options, space: ParameterSpace) -> Layout:
 
 def _times(options: Options) -> Axis:
     return axis("time", 0.0, options.final_time, options.times)
+
+
+def _warm_up() -> None:
+    navier_stokes.solve(np.zeros((1, 8, 8)), [1.0], [1e-3], 1e-3)

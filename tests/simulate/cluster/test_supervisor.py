@@ -3,12 +3,10 @@
 import os
 import signal
 import sys
-import tempfile
 import time
 
 import pytest
 
-from hpc_ds.runtime.errors import InputError
 from hpc_ds.simulate.supervisor import ATTEMPTS, Invitation, Plan, Supervisor
 
 INVITATION = Invitation("tls://127.0.0.1:1", "127.0.0.1", "certificate", "private")
@@ -103,17 +101,3 @@ def test_a_worker_that_does_not_listen_is_killed(supervise):
     pid = supervisor.pid
     supervisor.stop()
     assert not lives(pid)
-
-
-def test_a_temporary_folder_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
-    with pytest.raises(InputError, match=r"absent.*set TMPDIR to a folder that can be written"):
-        Supervisor(Plan(str(tmp_path), "session", 1, "rank0"))
-
-
-def test_nothing_stays_in_the_temporary_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    supervisor = Supervisor(Plan(str(tmp_path), "session", 1, "rank0"), [sys.executable, "-c", OBEDIENT])
-    assert [oct(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()] == ["0o700"]
-    supervisor.stop()
-    assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -130,6 +131,7 @@ def look_at_sockets(cluster):
         "strangers": strangers,
         "hosts": sorted({host for host, _ in listening}),
         "others": [port for _, port in listening if str(port) not in known],
+        "scratch": [str(path) for path in Path(tempfile.gettempdir()).iterdir() if path.name != "ompi"],
         "secrets": [name for name in shown(processes) if "PRIVATE" in name],
     }
 
