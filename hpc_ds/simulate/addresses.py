@@ -33,8 +33,8 @@ class Interface(NamedTuple):
 def agree_on_addresses(world: World, interface: str | None) -> str:
     """Return the address that this rank's processes bind to; collective.
 
-    Loopback if all ranks share one network stack. Else that of `interface`. Without one, rank 0 listens for a moment
-    on each of its addresses, fast networks first, and takes the first that all hosts reach; each host takes the
+    That of `interface`. Without one, loopback if all ranks share one network stack. Else rank 0 listens for a moment on
+    each of its addresses, fast networks first, and takes the first that all hosts reach; each host takes the
     address from which it reached it.
 
     Raises
@@ -42,11 +42,11 @@ def agree_on_addresses(world: World, interface: str | None) -> str:
     InputError
         On all ranks: a rank has no such interface, or no address of rank 0 is reached from everywhere.
     """
+    if interface is not None:
+        return agreed(world, address_of, interface)
     stacks = world.allgather(_network_stack())
     if len(set(stacks)) == 1:
         return LOOPBACK
-    if interface is not None:
-        return agreed(world, address_of, interface)
     first_of_host = stacks.index(stacks[world.rank]) == world.rank
     with _listening(interfaces() if world.is_root else []) as doors:
         offered = world.bcast(doors)

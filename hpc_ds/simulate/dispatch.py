@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hpc_ds.runtime.deadline import Deadline
-from hpc_ds.runtime.errors import InputError, StorageError
 from hpc_ds.runtime.progress import Progress
 from hpc_ds.simulate.batches import Batches, Durations, without
 from hpc_ds.simulate.orders import Failure, Order, Report
@@ -200,15 +199,14 @@ class Dispatch:
         order = self._running.pop(future, None)
         if order is None:
             return
-        if future.status == "finished":
-            self._book(future.result(), batches)
-            return
-        error = future.exception() if future.status == "error" else None
-        if isinstance(error, InputError | StorageError):
-            raise error
-        if error is not None and type(error).__name__ not in _DEATHS:
-            raise error
-        self._order_again(order, batches)
+        try:
+            report = future.result()
+        except BaseException as error:  # Dask's word for a lost result is no Exception
+            if type(error).__name__ not in _DEATHS:
+                raise
+            self._order_again(order, batches)
+        else:
+            self._book(report, batches)
 
     def _book(self, report: Report, batches: Batches) -> None:
         self.tally.done += len(report.done)

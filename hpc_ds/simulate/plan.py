@@ -25,6 +25,7 @@ from hpc_ds.simulate.simulators import load_simulator
 from hpc_ds.store.design_file import FILE as DESIGN
 from hpc_ds.store.design_file import read_design, write_design
 from hpc_ds.store.layout import Layout
+from hpc_ds.store.well import row_bytes
 
 SIMULATOR = "simulator.json"
 LAYOUT = "layout.json"
@@ -117,11 +118,14 @@ def make_plan(
     _check_watch(settings, layout)
     earlier = _earlier_samples(folder)
     _check_growth(folder, settings, earlier)
+    if settings.samples is not None:
+        _check_memory(simulator, settings.samples)
+        _check_space(folder, layout, settings.samples)
     design, samples = _design(simulator, settings, earlier or DEFAULT_SAMPLES)
     settings = settings.model_copy(update={"samples": samples})
     _check_same_design(folder, design, settings)
     _check_space(folder, layout, samples)
-    content = None if parameters is None else Path(parameters).read_bytes()
+    content = None if parameters is None else _content(parameters)
     return Plan(_absolute(reference), dict(options), content, simulator, layout, design, settings)
 
 
@@ -133,6 +137,13 @@ def _design(simulator: Simulator, settings: Settings, default: int) -> tuple[Col
     samples = settings.samples or (None if is_table(settings.design) else default)
     columns = make_design(simulator.space, settings.design, samples, settings.seed)
     return columns, len(next(iter(columns.values()))) if columns else samples or default
+
+
+def _content(parameters: str) -> bytes:
+    content = Path(parameters).read_bytes()
+    if not content.strip():
+        raise InputError(f"{parameters}: empty; leave --parameters away, or see hpc-ds init simulate")
+    return content
 
 
 def _earlier_samples(folder: Path) -> int | None:
@@ -169,17 +180,28 @@ def _check_same_design(folder: Path, design: Columns | None, settings: Settings)
             )
 
 
+def _check_memory(simulator: Simulator, samples: int) -> None:
+    """Refuse a design that this machine cannot hold: it is made and kept whole."""
+    needed = 4 * 8 * samples * max(1, len(simulator.space.names))
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise InputError(
+            f"--samples {samples}: their parameters need {size_text(needed)} of memory, and this machine has "
+            f"{size_text(there)}; make several smaller sets"
+        )
+
+
 def _check_space(folder: Path, layout: Layout, samples: int) -> None:
     """Refuse a set that the disk has no room for."""
     place = folder
     while not place.exists():
         place = place.parent
-    needed = layout.sample_bytes * samples
+    needed = row_bytes(layout) * samples
     here = sum(item.stat().st_size for item in folder.rglob("*.h5")) if folder.is_dir() else 0
     free = shutil.disk_usage(place).free
     if needed > free + here:
         raise InputError(
-            f"{folder}: {samples} samples of {size_text(layout.sample_bytes)} need {size_text(needed)}, and "
+            f"{folder}: {samples} samples of {size_text(row_bytes(layout))} need {size_text(needed)}, and "
             f"{size_text(free)} are free; choose another place or fewer samples"
         )
 

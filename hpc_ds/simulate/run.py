@@ -16,6 +16,7 @@ from hpc_ds.simulate import session
 from hpc_ds.simulate.dispatch import Tally
 from hpc_ds.simulate.job import Job
 from hpc_ds.simulate.plan import Plan, make_plan
+from hpc_ds.simulate.preflight import check_cluster
 from hpc_ds.simulate.settings import GROWABLE, ClusterSettings, Settings, make_settings
 from hpc_ds.simulate.summary import Outcome
 
@@ -92,10 +93,12 @@ def generate(
     tell = tell if tell is not None else _teller(world)
     path = Path(os.path.abspath(folder))
     plans: list[Plan] = []  # on rank 0 only: a simulator cannot be sent
+    cluster = cluster or ClusterSettings()
+    check_cluster(world, cluster)
     config = world.root_first(_plan, path, simulator, options or {}, parameters, settings, plans)
     with RunFolder.open(path, "simulate", config, GROWABLE, world, sys.argv, settings.seed) as opened:
         job = world.root_first(session.begin, opened.path, plans, retry_failed, tell)
-        return _work(job, opened, cluster or ClusterSettings(), world, deadline or Deadline(None), tell)
+        return _work(job, opened, cluster, world, deadline or Deadline(None), tell)
 
 
 def merge_folder(

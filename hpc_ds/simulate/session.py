@@ -22,6 +22,7 @@ from hpc_ds.store.design_file import read_design
 from hpc_ds.store.layout import read_layout
 from hpc_ds.store.split import SPLITS
 from hpc_ds.store.swap import recover
+from hpc_ds.store.well import row_bytes
 from hpc_ds.store.well_file import data_files, read_header
 
 SUMMARY = "summary.json"
@@ -94,7 +95,7 @@ def has_samples(job: Job) -> bool:
 
 def bytes_to_merge(job: Job) -> float:
     """Return how many bytes the merged set will have."""
-    return float(read_layout(job.path).sample_bytes) * len(FolderLedger(job.path, job.session).done)
+    return float(row_bytes(read_layout(job.path))) * len(FolderLedger(job.path, job.session).done)
 
 
 def lose(job: Job, indices: Iterable[int]) -> None:
@@ -135,7 +136,7 @@ def _merged(folder: Path) -> dict[str, Any]:
 
 def _estimate(plan: Plan, left: int) -> str:
     """Say before the work what it will need: disk now, and when the time is known."""
-    one, samples = plan.layout.sample_bytes, plan.settings.samples or 0
+    one, samples = row_bytes(plan.layout), plan.settings.samples or 0
     return (
         f"{plan.simulator.name}: {left:,} of {samples:,} samples to compute, {size_text(one)} each: disk "
         f"{size_text(one * samples)}, twice that while merging; the time left is shown once samples are timed"

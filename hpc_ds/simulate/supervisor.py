@@ -29,6 +29,9 @@ _YOUNG = 5.0
 """Seconds below which a worker died young: the next one is started after a pause."""
 
 _PAUSES = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
+_JOINING = 900.0
+"""Seconds that a worker gets to join; ten thousand processes that import from one file system are slow."""
+
 _ENDING = 4.5
 """Seconds that a worker gets to end: its compute processes are given 2 s to close their files and 2 s to be killed."""
 
@@ -131,6 +134,8 @@ class Supervisor:
         worker.listen()
         if self._invitation is not None:
             worker.invite(self._invitation)
+        if worker.ready_at is None and time.monotonic() - worker.born_at > _JOINING:
+            worker.process.kill()
         if worker.process.poll() is not None:
             self._worker = None
             self._mourn(worker)
@@ -188,6 +193,7 @@ class _Worker:
         self._input, self._output, self._errors = self.process.stdin, self.process.stdout, self.process.stderr
         os.set_blocking(self._output.fileno(), False)
         os.set_blocking(self._errors.fileno(), False)
+        self.born_at = time.monotonic()
         self.ready_at: float | None = None
         self._invited = False
         self._said: deque[str] = deque(maxlen=_LAST_LINES)

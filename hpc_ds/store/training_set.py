@@ -299,7 +299,7 @@ def read_statistics(path: str | os.PathLike[str]) -> dict[str, dict[str, NDArray
     InputError
         No such file, or none of that kind.
     """
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     try:
         with open(path, encoding="utf-8") as file:

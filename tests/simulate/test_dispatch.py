@@ -33,10 +33,9 @@ class Future:
         self._callback(self)
 
     def result(self):
+        if self.status == "error":
+            raise self._error
         return self._result
-
-    def exception(self):
-        return self._error
 
 
 class FakeCluster:

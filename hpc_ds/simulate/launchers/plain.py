@@ -17,7 +17,6 @@ from hpc_ds.simulate.addresses import agree_on_addresses
 from hpc_ds.simulate.cluster import Cluster
 from hpc_ds.simulate.job import Job
 from hpc_ds.simulate.keys import Keys, make_keys
-from hpc_ds.simulate.launchers.supervised import check_dashboard
 from hpc_ds.simulate.settings import ClusterSettings
 
 _CLIENT, _SCHEDULER = 0, 1
@@ -41,7 +40,7 @@ def launch(
     InputError
         On all ranks: fewer than three, or dask-mpi is not installed.
     """
-    world.root_first(_check, world, settings)
+    world.root_first(check, world)
     host = agree_on_addresses(world, settings.interface)
     keys = world.bcast(make_keys() if world.is_root else None)
     assert keys is not None and world.comm is not None
@@ -58,8 +57,8 @@ def launch(
             _execute(world, settings, host, keys, None)
 
 
-def _check(world: World, settings: ClusterSettings) -> None:
-    check_dashboard(settings)
+def check(world: World) -> None:
+    """Refuse fewer ranks than dask-mpi needs, and a machine that does not have it."""
     if world.size < _SMALLEST:
         raise InputError(
             f"--launcher dask-mpi: started as {world.size} of the 3 ranks or more that it needs (client, scheduler, "

@@ -48,7 +48,13 @@ def on_two_hosts(monkeypatch, function):
 
 
 def test_one_machine_needs_loopback_only():
-    assert agree_on_addresses(World(), None) == agree_on_addresses(World(), "no-such-thing") == LOOPBACK
+    assert agree_on_addresses(World(), None) == LOOPBACK
+
+
+def test_an_interface_that_is_asked_for_is_taken_on_one_machine_too():
+    assert agree_on_addresses(World(), "lo") == LOOPBACK
+    with pytest.raises(InputError, match="no-such-thing"):
+        agree_on_addresses(World(), "no-such-thing")
 
 
 def test_an_interface_has_its_address_and_a_wrong_one_names_those_that_there_are():

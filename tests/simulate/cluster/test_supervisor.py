@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from hpc_ds.simulate import supervisor as module
 from hpc_ds.simulate.supervisor import ATTEMPTS, Invitation, Plan, Supervisor
 
 INVITATION = Invitation("tls://127.0.0.1:1", "127.0.0.1", "certificate", "private")
@@ -71,6 +72,13 @@ def test_a_worker_that_never_gets_ready_is_given_up_with_its_last_line(supervise
     assert supervisor.trouble == "second" and supervisor.started == ATTEMPTS
     time.sleep(0.3)
     assert supervisor.started == ATTEMPTS and supervisor.pid is None
+
+
+def test_a_worker_that_neither_joins_nor_ends_is_killed_and_counts_as_failed(supervise, monkeypatch):
+    monkeypatch.setattr(module, "_JOINING", 0.1)
+    supervisor = supervise("import time; time.sleep(100)")
+    until(lambda: supervisor.trouble is not None)
+    assert supervisor.trouble == "the worker ended, killed by SIGKILL"
 
 
 def test_a_command_that_is_not_there_is_trouble(tmp_path):

@@ -1,0 +1,36 @@
+"""Whether the cluster that the user asks for can be, found out before a run folder is touched."""
+
+from __future__ import annotations
+
+from hpc_ds.runtime.agreement import agreed
+from hpc_ds.runtime.errors import InputError
+from hpc_ds.runtime.world import World
+from hpc_ds.simulate.addresses import address_of
+from hpc_ds.simulate.settings import ClusterSettings
+
+
+def check_cluster(world: World, settings: ClusterSettings) -> None:
+    """Refuse a launcher that has too few ranks, an interface that is not there, a dashboard that cannot be; collective.
+
+    Raises
+    ------
+    InputError
+        On all ranks.
+    """
+    if settings.scheduler is not None:
+        return
+    world.root_first(_check_launcher, world, settings)
+    if settings.interface is not None:
+        agreed(world, address_of, settings.interface)
+
+
+def _check_launcher(world: World, settings: ClusterSettings) -> None:
+    from hpc_ds.simulate.launchers import plain, supervised
+
+    supervised.check_dashboard(settings)
+    if settings.launcher == "dask-mpi":
+        plain.check(world)
+    if settings.launcher == "local" and world.size > 1:
+        raise InputError(
+            f"--launcher local: started as {world.size} ranks; leave mpiexec away, or take --launcher supervised"
+        )
