@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 from hpc_ds import __version__
 from hpc_ds.infer import diagnostics, ladder
 from hpc_ds.runtime import deadline, lock
+from hpc_ds.simulate import dispatch
 
 project = "hpc-ds"
 author = "the hpc-ds developers"
@@ -19,6 +20,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "mathml",
+    "plain_docstrings",
     "tables_from_code",
 ]
 exclude_patterns = ["_build", "_extensions"]
@@ -39,9 +41,12 @@ myst_substitutions = {
     "most_replicas": str(ladder.MOST_REPLICAS),
     "margin": f"{deadline.MARGIN:g}",
     "stale": f"{lock.STALE:g}",
+    "lost": str(dispatch.LOST),
 }
 
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings state types together with shapes and units
+# Types are prose with shapes: "(samples, times) array" refers to nothing that happens to have the name of a word in it.
+suppress_warnings = ["ref.python"]

@@ -145,7 +145,7 @@ def test_bad_samples_are_set_aside_and_the_exit_code_says_so(hpc_ds, place):
 def test_a_run_that_its_time_limit_cuts_ends_with_75_and_goes_on(hpc_ds, place):
     words = ("simulate", "solver.py:slow", "--samples", 24, "--processes", 2, "--out", "set")
     told = hpc_ds(*words, "--time", "8s", code=75)
-    assert "the same command goes on from here" in told.stdout
+    assert "the same hpc-ds simulate command goes on from here" in told.stdout
     assert "stopped" in hpc_ds("status", "set").stdout
     hpc_ds(*words)
     assert json.loads((place / "set/summary.json").read_text())["done"] == 24

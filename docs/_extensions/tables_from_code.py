@@ -1,13 +1,15 @@
-"""Sphinx directives that print tables of options, settings, priors and exit codes from the code itself.
+"""Sphinx directives that print tables of options, settings, parameters, fields and exit codes from the code itself.
 
 The manual holds no copy of them: what a table shows is what the package has.
 """
 
+import importlib
 import inspect
 import math
 import re
 
 from docutils import nodes
+from pydantic import BaseModel
 from sphinx.util.docutils import SphinxDirective
 
 LITERAL = re.compile(r"``(.+?)``|`(.+?)`")
@@ -27,18 +29,17 @@ class CodeTable(SphinxDirective):
 
 
 class SettingsTable(CodeTable):
-    """All settings of the sampler: name in Python, flag, default, meaning."""
+    """The fields of a pydantic model: ``module.Model``, and the command whose flags set them if there is one."""
 
-    header = ("setting", "flag", "default", "meaning")
-    widths = (18, 22, 12, 48)
+    required_arguments = 1
+    optional_arguments = 1
 
-    def rows(self):
-        from hpc_ds.infer.settings import Settings
-
-        flags = {option.name: flag_of(option) for option in options_of("infer")}
-        for name, field in Settings.model_fields.items():
-            default = "chosen" if field.default in (None, ()) else f"`{field.default}`"
-            yield f"`{name}`", f"`{flags[name]}`", default, one_line(field.description)
+    def run(self):
+        model, command = load(self.arguments[0]), (*self.arguments, None)[1]
+        if command is None:
+            return [table(("option", "default", "meaning"), (22, 18, 60), model_rows(model))]
+        header = ("setting", "flag", "default", "meaning")
+        return [table(header, (18, 22, 12, 48), settings_rows(model, command))]
 
 
 class CommandOptions(CodeTable):
@@ -81,6 +82,40 @@ class Backgrounds(CodeTable):
             yield f"`{name}`", ", ".join(f"`{parameter}`" for parameter in parameters) or "none"
 
 
+class SimulatorParameters(CodeTable):
+    """The parameters of a built-in simulator; its options can be given as ``name=value`` too."""
+
+    required_arguments = 1
+    optional_arguments = 9
+    header = ("parameter", "by default")
+    widths = (30, 70)
+
+    def rows(self):
+        for item in simulator_of(self.arguments).space.variables:
+            units = f" {item.units}" if item.units else ""
+            law = item.describe()
+            yield f"`{item.name}`", f"fixed at `{law[6:-1]}`{units}" if item.is_fixed else f"`{law}`{units}"
+
+
+class SimulatorFields(CodeTable):
+    """The fields of a built-in simulator and their shapes."""
+
+    required_arguments = 1
+    optional_arguments = 9
+    header = ("field", "axes", "shape by default")
+    widths = (26, 44, 30)
+
+    def rows(self):
+        layout = simulator_of(self.arguments).layout
+        for item in layout.fields:
+            axes = [
+                *(["time"] if item.time_varying else []),
+                *layout.dims(item.name),
+                *["component"] * item.rank,
+            ]
+            yield f"`{item.name}`", ", ".join(axes), " × ".join(map(str, layout.shape(item.name)))
+
+
 class ExitCodes(CodeTable):
     """Exit codes, from the docstrings of their constants."""
 
@@ -93,6 +128,47 @@ class ExitCodes(CodeTable):
         pattern = re.compile(r'^EXIT_\w+ = (\d+)\n"""(.+?)"""', re.MULTILINE | re.DOTALL)
         for code, meaning in pattern.findall(inspect.getsource(errors)):
             yield code, one_line(meaning)
+
+
+def load(path):
+    """Return what a dotted path names."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def model_rows(model):
+    """Yield name, default and meaning of each field of a model."""
+    for name, field in model.model_fields.items():
+        yield f"`{name}`", default_of(field), one_line(field.description)
+
+
+def settings_rows(model, command):
+    """Yield name, flag, default and meaning of each field of a model, all of which a command sets."""
+    flags = {option.name: flag_of(option) for option in options_of(command)}
+    for name, default, meaning in model_rows(model):
+        yield name, f"`{flags[name.strip('`')]}`", default, meaning
+
+
+def default_of(field):
+    """Write a default as TOML and the command have it; a dash where there is none that could be written."""
+    if field.is_required():
+        return "needed"
+    value = field.default
+    if value in (None, (), [], {}, "") or isinstance(value, BaseModel):
+        return "–"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, tuple | list):
+        return f"`{','.join(map(str, value))}`"
+    return f"`{value:.4g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def simulator_of(arguments):
+    """Return a built-in simulator under options such as ``coefficient=log-normal``."""
+    from hpc_ds.simulate.simulators import load_simulator
+
+    name, *options = arguments
+    return load_simulator(name, dict(option.split("=") for option in options))
 
 
 def parameters_of(command):
@@ -154,6 +230,8 @@ DIRECTIVES = {
     "command-options": CommandOptions,
     "prior-families": PriorFamilies,
     "backgrounds-table": Backgrounds,
+    "simulator-parameters": SimulatorParameters,
+    "simulator-fields": SimulatorFields,
     "exit-codes": ExitCodes,
 }
 

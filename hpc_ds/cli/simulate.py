@@ -74,12 +74,19 @@ def simulate(
     from hpc_ds.runtime.agreement import agreed
     from hpc_ds.runtime.deadline import Deadline
     from hpc_ds.runtime.world import get_world
+    from hpc_ds.simulate.dispatch import Halt
     from hpc_ds.simulate.run import generate
 
     world = get_world()
+    tell = teller(world)
     given, limit = agreed(world, _read_order, config, context.params)
-    with Deadline(limit) as deadline:
-        outcome = generate(simulator, world=world, deadline=deadline, tell=teller(world), **given)
+    try:
+        with Deadline(limit) as deadline:
+            outcome = generate(simulator, world=world, deadline=deadline, tell=tell, **given)
+    except Halt as halt:
+        tell(f"error: {halt}")
+        world.barrier()
+        raise typer.Exit(EXIT_FAILURE) from None
     _finish(outcome, world)
 
 
@@ -102,14 +109,9 @@ def check(
     folder: Annotated[str, typer.Argument(help="A training set: ours, or any in The Well's layout.")],
 ) -> None:
     """Check a training set: The Well's rules, checksums, completeness, statistics."""
-    from hpc_ds.store.check import check as check_folder
+    from hpc_ds.runtime.world import get_world
 
-    findings = check_folder(folder)
-    for finding in findings:
-        typer.echo(str(finding))
-    errors = sum(finding.severity == "error" for finding in findings)
-    typer.echo(f"{folder}: {errors} errors, {len(findings) - errors} warnings")
-    if errors:
+    if get_world().root_first(_check, folder):
         raise typer.Exit(EXIT_FAILURE)
 
 
@@ -180,3 +182,19 @@ def _conclude(outcome: Outcome) -> None:
     for line in outcome.lines():
         typer.echo(line)
     typer.echo(f"report: {build(outcome.folder)}")
+
+
+def _check(folder: str) -> int:
+    """Print what is found and return how many errors there are."""
+    from hpc_ds.store.check import check as check_folder
+
+    findings = check_folder(folder)
+    for finding in findings:
+        typer.echo(str(finding))
+    errors = sum(finding.severity == "error" for finding in findings)
+    typer.echo(f"{folder}: {_counted(errors, 'error')}, {_counted(len(findings) - errors, 'warning')}")
+    return errors
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Annotated
 
@@ -42,10 +43,16 @@ def status(folder: Annotated[str, typer.Argument(help="A run folder, running or 
     unfinished = killed or state["state"] in ("stopped", "failed")
     cure = "; the same command goes on from here" if unfinished else ""
     typer.echo(f"{folder}: {'killed' if killed else state['state']}{note}{cure}")
+    summary = os.path.join(folder, "summary.json")
+    settled = state["state"] in ("done", "stopped")
+    if state["kind"] == "simulate" and settled and os.path.exists(summary):
+        typer.echo(_samples(summary))
+        return
     lines = read_progress(os.path.join(folder, "progress.jsonl"))
     if lines:
         last = lines[-1]
-        figures = [f"{name} {last[name]}" for name in ("phase", "failed") if last.get(name)]
+        figures = [str(last["phase"])] if last.get("phase") else []
+        figures += [f"{last['failed']} failed"] if last.get("failed") else []
         what = "samples" if state["kind"] == "simulate" else "scans"
         typer.echo(", ".join([f"{last['label']}: {last['done']} of {last['total']} {what}", *figures]))
 
@@ -110,3 +117,10 @@ def _example(name: str, model: str) -> str:
         "replicas": "24",
     }
     return examples.get(name) or str(Settings.model_fields[name].default)
+
+
+def _samples(summary: str) -> str:
+    with open(summary, encoding="utf-8") as file:
+        found = json.load(file)
+    failed = f", {found['failed']} failed" if found["failed"] else ""
+    return f"{found['simulator']}: {found['done']} of {found['samples']} samples{failed}"

@@ -69,4 +69,6 @@ def _first_problem(model: type[BaseModel], error: ValidationError, prefix: str) 
     if problem["type"] == "extra_forbidden":
         known = [name.replace("_", "-") for name in model.model_fields]
         return f"{prefix}{key}: unknown; {unknown(key, known, 'options')}"
+    if problem["type"] == "value_error":
+        return f"{prefix}{key} {problem['input']!r}: {problem['ctx']['error']}"
     return f"{prefix}{key} {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"

@@ -16,13 +16,17 @@ from types import TracebackType
 from hpc_ds.runtime.errors import StorageError
 from hpc_ds.simulate import logs
 from hpc_ds.simulate.orders import FailureKind
+from hpc_ds.simulate.program import ProgramError
 from hpc_ds.simulate.recording import Recorder, Samples
-from hpc_ds.simulate.simulator import Fields, Retry, Skip, Stop
+from hpc_ds.simulate.simulator import Fields, Parameters, Retry, Skip, Stop
 from hpc_ds.store.layout import FieldError
 from hpc_ds.store.quarantine import FailedSample
 
 _PASSING = (OSError, MemoryError, Retry)
 """What a simulator may raise for a reason that passes."""
+
+_ENGINE = ("hpc_ds.simulate.bench", "hpc_ds.simulate.rank_group")
+"""Modules that call simulators: a user need not see them in a traceback."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -49,10 +53,21 @@ class Bench:
         all that wait.
     log : Path
         File to which standard output and error go.
+    run : callable, optional
+        ``run(index)`` returns the fields of a sample, or raises what the simulator raised; by default the simulator is
+        called here.
     """
 
-    def __init__(self, samples: Samples, recorder: Recorder, say: Callable[..., None], log: Path) -> None:
+    def __init__(
+        self,
+        samples: Samples,
+        recorder: Recorder,
+        say: Callable[..., None],
+        log: Path,
+        run: Callable[[int], Fields] | None = None,
+    ) -> None:
         self._samples, self._recorder, self._say, self._log = samples, recorder, say, log
+        self._run = run or self._run_alone
         self._simulator = samples.simulator
         self._block = samples.simulator.block if samples.simulator.simulate_block is not None else 1
         self._slowest = 0.0
@@ -126,7 +141,7 @@ class Bench:
             except Exception as error:
                 if len(unit) > 1:
                     return [[index] for index in unit]
-                if not isinstance(error, _PASSING) or attempt > retries:
+                if not may_pass(error) or attempt > retries:
                     _check_disk(error)
                     self._fail(unit[0], error, attempt)
                     break
@@ -151,7 +166,7 @@ class Bench:
             self._say("computed", now=self._limited)
         return results, (time.perf_counter() - began) / self._block
 
-    def _run(self, index: int) -> Fields:
+    def _run_alone(self, index: int) -> Fields:
         assert self._simulator.simulate is not None
         return self._simulator.simulate(self._samples.parameters(index), self._samples.rng(index))
 
@@ -182,9 +197,8 @@ class Bench:
 
     def _fail(self, index: int, error: Exception, attempts: int) -> None:
         ctypes.CDLL(None).fflush(None)  # what a library has printed
-        trace = "".join(traceback.format_exception(type(error), error, _users(error)))[-_TRACEBACK:]
         log = logs.tail(self._log, self._log_start)
-        self._set_aside(index, _kind(error), _line(error), attempts, trace, log)
+        self._set_aside(index, _kind(error), _line(error), attempts, traceback_of(error), log)
 
     def _set_aside(
         self, index: int, kind: FailureKind, message: str, attempts: int, trace: str = "", log: str = ""
@@ -192,6 +206,21 @@ class Bench:
         parameters = self._samples.parameters(index)
         self._recorder.set_aside(FailedSample(index, parameters, kind, message, attempts, trace, log))
         self._say("failed", index, kind, message)
+
+
+def failed_sample(index: int, parameters: Parameters, error: Exception) -> FailedSample:
+    """Return the record of a sample whose simulator raised."""
+    return FailedSample(index, parameters, _kind(error), _line(error), 1, traceback_of(error))
+
+
+def may_pass(error: Exception) -> bool:
+    """Tell whether what a simulator raised may have a reason that passes."""
+    return isinstance(error, _PASSING)
+
+
+def traceback_of(error: Exception) -> str:
+    """Return the end of an error's traceback, as far as it lies in the simulator."""
+    return "".join(traceback.format_exception(type(error), error, _users(error)))[-_TRACEBACK:]
 
 
 def _check_disk(error: Exception) -> None:
@@ -212,15 +241,16 @@ def _kind(error: Exception) -> FailureKind:
 def _users(error: Exception) -> TracebackType | None:
     """Return the part of an error's traceback that lies in the simulator."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+    while trace is not None and trace.tb_frame.f_globals.get("__name__") in _ENGINE:
         trace = trace.tb_next
     return trace
 
 
 def _line(error: Exception) -> str:
     """Return what an exception says in one line."""
-    text = " ".join(str(error).split())
-    own = isinstance(error, FieldError | Skip | Stop | Retry)
+    own = isinstance(error, FieldError | Skip | Stop | Retry | ProgramError)
+    # What they say in later lines is the end of some output, which the record has anyway.
+    text = " ".join((str(error).strip().partition("\n")[0] if own else str(error)).split())
     line = text if own and text else f"{type(error).__name__}: {text}" if text else type(error).__name__
     return line if len(line) <= _LINE else f"{line[:_LINE]}..."
 

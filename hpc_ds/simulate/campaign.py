@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from hpc_ds.runtime.deadline import Deadline
@@ -35,6 +36,8 @@ class Campaign:
     def __call__(self, cluster: Cluster) -> Tally:
         """Return what became of the samples; raises what `Dispatch.work_off` raises."""
         job = self._job
+        if cluster.dashboard is not None:
+            print(f"hpc-ds: Dask's dashboard: {cluster.dashboard}", file=sys.stderr, flush=True)
         ledger = FolderLedger(job.path, job.session)
         with Progress(World(), job.path / "progress.jsonl", job.target, job.name, job.settled) as progress:
             template = Order(

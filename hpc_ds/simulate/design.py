@@ -188,7 +188,8 @@ def first_points(space: ParameterSpace, blocks: Iterator[NDArray[np.float64]], s
 def _check_kind(kind: str) -> None:
     if kind not in KINDS:
         raise InputError(
-            f"design '{kind}': {unknown(kind, KINDS)}, or a table of your own such as points.csv"
+            f"design '{kind}': {unknown(kind, [*KINDS, 'adaptive'])}, or a table of your own such as points.csv, or an "
+            "adaptive design of your own, file.py:name"
         )
 
 

@@ -23,6 +23,9 @@ AHEAD = 2
 LOST = 5
 """Times that a sample may die with its worker before it is set aside."""
 
+HOPELESS = 50
+"""Samples that fail alike before any succeeded, after which the run ends instead of trying all others."""
+
 _LOOK = 0.2
 _DEATHS = ("KilledWorker", "CancelledError", "FutureCancelledError", "CommClosedError")
 """Errors by which Dask tells that a task's worker is gone (by name: importing them would import Dask)."""
@@ -42,8 +45,8 @@ class Ledger(Protocol):
         ...
 
 
-class StopRun(RuntimeError):
-    """The simulator said that something is wrong that all samples share."""
+class Halt(RuntimeError):
+    """The run cannot go on, for a reason that all samples share; the message is one line."""
 
 
 @dataclass
@@ -121,12 +124,10 @@ class Dispatch:
 
         Raises
         ------
-        StopRun
-            The simulator said `Stop`.
+        Halt
+            The simulator said `Stop`, workers cannot start, or all of the first samples failed alike.
         InputError, StorageError
             What a worker met: a simulator that cannot be loaded, a full disk.
-        RuntimeError
-            Workers cannot start.
         """
         start = time.monotonic()
         batches = Batches(todo, self._block)
@@ -215,10 +216,22 @@ class Dispatch:
         self.tally.seconds, self.tally.longest = self._durations.total, self._durations.longest
         for failure in report.failed:
             if failure.kind == "stop":
-                raise StopRun(f"sample {failure.index}: {failure.message}")
+                raise Halt(f"sample {failure.index}: the simulator said Stop: {failure.message}")
+        self._check_hope()
         if report.left:
             batches.put_back(report.left)
             self.tally.stopped = self.tally.stopped or "no sample more would end in the time that is left"
+
+    def _check_hope(self) -> None:
+        """Halt if nothing was ever done and the first samples all failed for the same reason."""
+        failed = self.tally.failed
+        if self.tally.done or self._settled or len(failed) < HOPELESS:
+            return
+        if len({(failure.kind, failure.message) for failure in failed}) == 1:
+            raise Halt(
+                f"the first {len(failed)} samples all failed alike ({failed[0].kind}: {failed[0].message}); "
+                "mend that, then give the same command with --retry-failed"
+            )
 
     def _order_again(self, order: Order, batches: Batches) -> None:
         """Put back what a worker that died had not journalled."""
@@ -239,7 +252,7 @@ class Dispatch:
     def _check_cluster(self) -> None:
         trouble = self._cluster.trouble()
         if trouble is not None:
-            raise RuntimeError(f"workers cannot start: {trouble}")
+            raise Halt(f"workers cannot start: {trouble}")
 
     def _wind_down(self, batches: Batches) -> None:
         """Give orders that run the time that is left, or a moment after a signal; most take a second anyway."""

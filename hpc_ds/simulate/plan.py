@@ -113,6 +113,7 @@ def make_plan(
     InputError
         One line naming what is wrong.
     """
+    content = None if parameters is None else _content(parameters)
     simulator = load_simulator(reference, options, parameters)
     layout = replace(simulator.layout, columns=simulator.space.columns)
     _check_watch(settings, layout)
@@ -125,7 +126,6 @@ def make_plan(
     settings = settings.model_copy(update={"samples": samples})
     _check_same_design(folder, design, settings)
     _check_space(folder, layout, samples)
-    content = None if parameters is None else _content(parameters)
     return Plan(_absolute(reference), dict(options), content, simulator, layout, design, settings)
 
 
@@ -140,9 +140,14 @@ def _design(simulator: Simulator, settings: Settings, default: int) -> tuple[Col
 
 
 def _content(parameters: str) -> bytes:
-    content = Path(parameters).read_bytes()
+    try:
+        content = Path(parameters).read_bytes()
+    except OSError as error:
+        raise InputError(f"--parameters {parameters}: {error.strerror}") from None
     if not content.strip():
-        raise InputError(f"{parameters}: empty; leave --parameters away, or see hpc-ds init simulate")
+        raise InputError(
+            f"--parameters {parameters}: empty; leave --parameters away, or see hpc-ds init simulate"
+        )
     return content
 
 
@@ -198,8 +203,9 @@ def _check_space(folder: Path, layout: Layout, samples: int) -> None:
         place = place.parent
     needed = row_bytes(layout) * samples
     here = sum(item.stat().st_size for item in folder.rglob("*.h5")) if folder.is_dir() else 0
-    free = shutil.disk_usage(place).free
-    if needed > free + here:
+    disk = shutil.disk_usage(place)
+    free = disk.free
+    if disk.total and needed > free + here:
         raise InputError(
             f"{folder}: {samples} samples of {size_text(row_bytes(layout))} need {size_text(needed)}, and "
             f"{size_text(free)} are free; choose another place or fewer samples"

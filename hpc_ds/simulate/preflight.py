@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+
 from hpc_ds.runtime.agreement import agreed
 from hpc_ds.runtime.errors import InputError
 from hpc_ds.runtime.world import World
 from hpc_ds.simulate.addresses import address_of
 from hpc_ds.simulate.settings import ClusterSettings
+
+_ANSWER = 10.0
+"""Seconds within which a scheduler must take a connection."""
 
 
 def check_cluster(world: World, settings: ClusterSettings) -> None:
@@ -18,10 +23,22 @@ def check_cluster(world: World, settings: ClusterSettings) -> None:
         On all ranks.
     """
     if settings.scheduler is not None:
+        world.root_first(_check_scheduler, settings.scheduler)
         return
     world.root_first(_check_launcher, world, settings)
     if settings.interface is not None:
         agreed(world, address_of, settings.interface)
+
+
+def _check_scheduler(address: str) -> None:
+    scheme, _, place = address.partition("://")
+    host, _, port = place.rpartition(":")
+    if scheme not in ("tls", "tcp") or not host or not port.isdigit():
+        raise InputError(f"--scheduler {address}: an address such as tls://10.0.0.1:8786 is needed")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(f"--scheduler {address}: does not answer ({error}); is it running?") from None
 
 
 def _check_launcher(world: World, settings: ClusterSettings) -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from distributed import Client
 
 from hpc_ds.simulate import tasks
+from hpc_ds.simulate.job import Job
 
 _FRESH = 0.5
 """Seconds that an answer of the scheduler's holds."""
@@ -23,10 +24,12 @@ class Remote:
     ----------
     client : distributed.Client
         Connected to it.
+    job : Job
+        Whose session ends with `close`.
     """
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, job: Job) -> None:
+        self._client, self._job = client, job
         self._address: str = client.scheduler.address
         self._slots, self._asked = 0, float("-inf")
         self._problem: str | None = None
@@ -55,12 +58,12 @@ class Remote:
         return None
 
     def close(self) -> None:
-        """Have the workers end their compute processes, and close the client; scheduler and workers stay."""
+        """Have the workers end the session's compute processes, and close the client; scheduler and workers stay."""
         with suppress(Exception):
-            self._client.run(_release, wait=False, on_error="ignore")
+            self._client.run(_release, self._job.folder, self._job.session, wait=False, on_error="ignore")
         with suppress(Exception):  # whatever is wrong with it, it goes
             self._client.close(timeout=_CLOSING)
 
 
-async def _release() -> None:
-    await asyncio.to_thread(tasks.close)
+async def _release(folder: str, session: str) -> None:
+    await asyncio.to_thread(tasks.close, folder, session)

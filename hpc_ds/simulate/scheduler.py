@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import dask.config
 from distributed import Client
 from tornado.ioloop import IOLoop
 
@@ -32,6 +33,8 @@ class SchedulerThread:
         Serve Dask's dashboard on loopback.
     log : Path
         File for Dask's warnings.
+    silent_workers : bool
+        Workers may be silent for as long as they like: they share their processes with what they compute.
 
     Attributes
     ----------
@@ -43,9 +46,13 @@ class SchedulerThread:
         Address of the dashboard.
     """
 
-    def __init__(self, host: str, keys: Keys, dashboard: bool, log: Path) -> None:
+    def __init__(
+        self, host: str, keys: Keys, dashboard: bool, log: Path, silent_workers: bool = False
+    ) -> None:
         self._set_up = ExitStack()
         self._set_up.enter_context(dask_set_up(log, dashboard))
+        if silent_workers:
+            self._set_up.enter_context(dask.config.set({"distributed.scheduler.worker-ttl": None}))
         self._host, self._security, self._serves = host, RunSecurity(keys), dashboard
         ready: Future[QuietScheduler] = Future()
         self._thread = threading.Thread(target=self._run, args=(ready,), name="dask-scheduler", daemon=True)

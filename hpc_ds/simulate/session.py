@@ -84,7 +84,9 @@ def resume(folder: Path, config: dict[str, Any]) -> Job:
     known = {name: config[name] for name in Settings.model_fields if name in config}
     job = Job(str(folder), _new_session(), config["simulator"], Settings(**known), 1, 1, 0, config["samples"])
     if not has_samples(job):
-        raise InputError(f"{folder}: no sample is done yet; run the hpc-ds simulate command again")
+        raise InputError(
+            f"{folder}: no sample is done; give the hpc-ds simulate command again, with --retry-failed if all failed"
+        )
     return job
 
 
@@ -113,8 +115,15 @@ def conclude(job: Job, tally: Tally) -> Outcome:
     design = read_design(job.path)
     summary = make_summary(job, read_layout(job.path), design, ledger, tally, _merged(job.path))
     write_json(job.path / SUMMARY, summary)
+    _remove_empty_logs(job.path)
     state: State = "done" if note is None else "stopped"
     return Outcome(job.folder, state, note, job.target, len(ledger.done), len(ledger.failed), summary)
+
+
+def _remove_empty_logs(folder: Path) -> None:
+    for path in (folder / "logs").glob("*.log"):
+        if not path.stat().st_size:
+            path.unlink()
 
 
 def _new_session() -> str:

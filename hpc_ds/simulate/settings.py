@@ -57,14 +57,13 @@ class Settings(BaseModel):
     @field_validator("split", mode="before")
     @classmethod
     def _read_split(cls, value: Any) -> Any:
-        return tuple(value.split(",")) if isinstance(value, str) else value
-
-    @field_validator("split")
-    @classmethod
-    def _check_split(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
-        if min(value) < 0 or abs(sum(value) - 1.0) > 1e-9:
+        try:
+            shares = [float(share) for share in (value.split(",") if isinstance(value, str) else value)]
+        except (TypeError, ValueError):
+            shares = []
+        if len(shares) != 3 or not min(shares) >= 0 or not abs(sum(shares) - 1.0) < 1e-9:
             raise ValueError("three shares that add up to 1 are needed, such as 0.8,0.1,0.1")
-        return value
+        return tuple(shares)
 
     @field_validator("sample_limit", mode="before")
     @classmethod

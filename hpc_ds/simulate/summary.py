@@ -55,13 +55,15 @@ class Outcome:
     def _headline(self) -> str:
         simulator = self.summary["simulator"]
         splits = ", ".join(f"{count:,} {name}" for name, count in self.summary.get("splits", {}).items())
+        if not self.done and self.state == "done":
+            return f"{simulator}: none of {self.samples:,} samples is good, so there is no training set"
         if self.state == "done":
             merged = f" ({splits})" if splits else ""
             return f"{simulator}: {self.done:,} of {self.samples:,} samples in {self.folder}{merged}"
         merged = f"; merged so far: {splits}" if splits else ""
         return (
             f"{simulator}: stopped at {self.done + self.failed:,} of {self.samples:,} samples ({self.note}); "
-            f"the same command goes on from here{merged}"
+            f"the same hpc-ds simulate command goes on from here{merged}"
         )
 
     def _contradictions(self) -> list[str]:
@@ -155,4 +157,5 @@ def _range(values: Any) -> dict[str, Any]:
 
 def _rate(session: Mapping[str, float]) -> str:
     count, wall = int(session["samples"]), session["wall"]
-    return f"computed {count:,} in {duration_text(wall)} ({count / max(wall, 1e-9):.1f} samples a second)"
+    time = f"{wall:.1f} s" if wall < 10 else duration_text(wall)
+    return f"computed {count:,} in {time} ({count / max(wall, 1e-9):.1f} samples a second)"

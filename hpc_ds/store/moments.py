@@ -56,9 +56,10 @@ class Moments:
     def of_sample(self, fields: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float64]:
         """Return mean and M2 of one sample, (channels, 2).
 
-        One pass, in which values are taken relative to the mean of their first frame (differences relative to that of
-        the first difference). As the distance of that from the mean is at most sqrt(frames) standard deviations, the
-        subtraction at the end loses no more than a factor of `frames` of the precision, however large the values are.
+        One pass, in which values are taken relative to the mean of their first frame, or of a few thousand points of a
+        field that does not vary in time (differences relative to that of the first difference). The distance of such a
+        mean of one in N values from the mean of all is at most sqrt(N) standard deviations: the subtraction at the end
+        loses no more than a factor N of the precision, however large the values are.
         """
         self._values += sum(fields[part.name].size for part in self._parts)
         # Both ways add in the same order, to the same bits.
@@ -146,19 +147,24 @@ def _field_moments(part: _Part, field: NDArray[np.float32], compiled: bool) -> N
     x = field.reshape(part.frames, part.columns)
     points = part.columns // part.components
     lanes = part.components * min(points, max(1, _LANES // part.components))
-    first, second, last = (
-        _frame_mean(x[frame], lanes, part.components) for frame in (0, min(1, part.frames - 1), -1)
+    first, last = (
+        (_frame_mean(x[frame], lanes, part.components) for frame in (0, -1))
+        if part.frames > 1
+        else ([_rough_mean(x[0], part.components)] * 2)
     )
+    drift = _rough_mean(x[min(1, part.frames - 1)], part.components) - _rough_mean(x[0], part.components)
     add = _add_compiled if compiled and lanes >= _ADDED_IN_ORDER else _add_arrays
     sums = np.zeros((3, lanes))
-    add(x, first, second - first, max(1, _BLOCK // lanes), sums)
+    if part.frames == 1 and part.columns % lanes == 0:
+        x = x.reshape(-1, lanes)  # the lanes sum the same values, many rows at once; differences mean nothing
+    add(x, first, drift, max(1, _BLOCK // lanes), sums, part.frames > 1)
     total, squares, steps = _by_component(sums, part.components).T
     count = part.frames * points
     moments = [np.stack([first + total / count, squares - total**2 / count], axis=-1)]
     if part.frames > 1:
         # The differences add up to what lies between the first and the last frame.
         mean, count = (last - first) / (part.frames - 1), count - points
-        moments.append(np.stack([mean, steps - count * (mean - (second - first)) ** 2], axis=-1))
+        moments.append(np.stack([mean, steps - count * (mean - drift) ** 2], axis=-1))
     # Rounding may leave less than nothing of a field that does not vary.
     return np.maximum(np.concatenate(moments), [-np.inf, 0.0])
 
@@ -169,6 +175,12 @@ def _frame_mean(frame: NDArray[np.float32], lanes: int, components: int) -> NDAr
     sums = frame[:whole].reshape(-1, lanes).sum(axis=0, dtype=np.float64)
     sums[: frame.size - whole] += frame[whole:]
     return _by_component(sums[None], components)[:, 0] / (frame.size // components)
+
+
+def _rough_mean(frame: NDArray[np.float32], components: int) -> NDArray[np.float64]:
+    """Return the mean of each component over a few thousand points, to take values relative to it."""
+    points = frame.reshape(-1, components)
+    return points[:: max(1, len(points) // _LANES)].mean(axis=0, dtype=np.float64)
 
 
 def _by_component(sums: NDArray[np.float64], components: int) -> NDArray[np.float64]:
@@ -182,6 +194,7 @@ def _add_compiled(
     drift: NDArray[np.float64],
     block: int,
     sums: NDArray[np.float64],
+    _differences: bool,
 ) -> None:
     """Add v = x - shift, its square, and the square of v(t + 1) - v(t) - drift to `sums`, (3, lanes)."""
     from hpc_ds.store.kernels.moments import lane_sums
@@ -196,8 +209,9 @@ def _add_arrays(
     drift: NDArray[np.float64],
     block: int,
     sums: NDArray[np.float64],
+    differences: bool,
 ) -> None:
-    """Do the same with array operations, on blocks that fit into a processor's cache."""
+    """Do the same with array operations, on blocks that fit into a processor's cache; differences only if wanted."""
     lanes = sums.shape[1]
     if shift.size > 1:
         shift, drift = np.tile(shift, lanes // shift.size), np.tile(drift, lanes // drift.size)
@@ -211,13 +225,15 @@ def _add_arrays(
             values, steps = scratch[0, : len(frames), :width], scratch[1, : len(frames) - 1, :width]
             np.copyto(values, frames)
             values -= origin
-            np.subtract(values[1:], values[:-1], out=steps)
-            steps -= slope
+            if differences:
+                np.subtract(values[1:], values[:-1], out=steps)
+                steps -= slope
+                np.multiply(steps, steps, out=steps)
+                sums[2, :width] += steps.sum(axis=0)
             values = values[:block]
             sums[0, :width] += values.sum(axis=0)
-            for row, terms in ((1, values), (2, steps)):
-                np.multiply(terms, terms, out=terms)
-                sums[row, :width] += terms.sum(axis=0)
+            np.multiply(values, values, out=values)
+            sums[1, :width] += values.sum(axis=0)
 
 
 def _yaml(value: Any) -> str:

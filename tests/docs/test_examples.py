@@ -10,13 +10,13 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
-PYTHON = re.compile(r"^```python\n(# (\S+\.py)\n.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^```(?:python|toml|text)\n(# (\S+\.(?:py|toml|txt))\n.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SMALL = ["--draws", "100", "--tuning", "64"]
 # Like the installed command, and unlike python -c, -P does not find modules in the working directory.
 HPC_DS = [sys.executable, "-P", "-c", "from hpc_ds.cli import main; main()"]
 
-EXAMPLES = {name: text for page in PAGES for text, name in PYTHON.findall(page.read_text())}
+EXAMPLES = {name: text for page in PAGES for text, name in FILE.findall(page.read_text())}
 MODELS = {
     "decay.py": "model",
     "decay_batched.py": "model",
@@ -25,15 +25,39 @@ MODELS = {
     "half_life.py": "model",
 }
 """Examples that `hpc-ds infer` runs, with the name after the colon; Python runs the others."""
+SIMULATIONS = {
+    "wave.py": ["wave.py:wave"],
+    "heat.py": ["heat.py:heat", "--parameters", "heat.toml"],
+    "pendulums.py": ["pendulums.py:pendulums"],
+    "careful.py": ["careful.py:careful"],
+    "oscillator.toml": ["oscillator.toml"],
+    "my_rule.py": [
+        "lorenz96",
+        "--option",
+        "frames=21",
+        "--design",
+        "my_rule.py:Corners",
+        "--generation",
+        "4",
+    ],
+    "run.toml": ["lorenz96", "--config", "run.toml"],
+}
+"""Examples that `hpc-ds simulate` runs, and how."""
+PARTS = ["oscillator.py"]
+"""Examples that other examples run."""
+SOME_FAIL = ["careful.py"]
 DATA = [name for name in EXAMPLES if name.startswith("make_")]
-SCRIPTS = [name for name in EXAMPLES if name not in MODELS and name not in DATA]
+SCRIPTS = [
+    name for name in EXAMPLES if name.endswith(".py") and name not in {*MODELS, *SIMULATIONS, *PARTS, *DATA}
+]
+BURGERS = ["resolution=64", "solver_resolution=256", "step=0.01"]
 
 
-def run(command, folder, environment):
+def run(command, folder, environment, code=0):
     done = subprocess.run(
         command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
@@ -45,7 +69,7 @@ def environment(plain_environment):
 
 @pytest.fixture(scope="module")
 def manual(tmp_path_factory, environment):
-    """A folder with all examples of the manual, their data, and the run that they read."""
+    """A folder with all examples of the manual, their data, and the runs that they read."""
     folder = tmp_path_factory.mktemp("manual")
     for name, text in EXAMPLES.items():
         (folder / name).write_text(text)
@@ -53,6 +77,9 @@ def manual(tmp_path_factory, environment):
         run([sys.executable, name], folder, environment)
     arguments = ["infer", "spectrum", "data.csv", "--peaks", "3", "--out", "runs/my-spectrum"]
     run([*HPC_DS, *arguments, *SMALL], folder, environment)
+    options = [word for option in BURGERS for word in ("--option", option)]
+    arguments = ["simulate", "burgers", "--samples", "24", *options, "--out", "data/burgers"]
+    run([*HPC_DS, *arguments], folder, environment)
     return folder
 
 
@@ -60,6 +87,28 @@ def manual(tmp_path_factory, environment):
 def test_every_model_of_the_manual_runs(manual, environment, name):
     arguments = ["infer", f"{name}:{MODELS[name]}", "decay.csv", "--out", f"runs/{Path(name).stem}"]
     assert "report:" in run([*HPC_DS, *arguments, *SMALL], manual, environment)
+
+
+@pytest.mark.parametrize("name", SIMULATIONS)
+def test_every_simulator_and_design_of_the_manual_runs(manual, environment, name):
+    from hpc_ds.store.check import check
+
+    out = f"sets/{Path(name).stem}"
+    words = ["simulate", *SIMULATIONS[name], "--samples", "8", "--processes", "1", "--out", out]
+    printed = run([*HPC_DS, *words], manual, environment, code=3 if name in SOME_FAIL else 0)
+    assert "of 8 samples" in printed
+    assert [finding for finding in check(manual / out) if finding.severity == "error"] == []
+
+
+def test_parameter_spaces_of_the_manual_are_read():
+    import tomllib
+
+    from hpc_ds.simulate.design import make_design
+    from hpc_ds.simulate.parameters import ParameterSpace
+
+    said = tomllib.loads(EXAMPLES["space.toml"])
+    space = ParameterSpace.from_dict(**said)
+    assert len(make_design(space, "sobol", 100, 1)["rate"]) == 100
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -107,15 +156,22 @@ def test_every_command_of_the_manual_is_one(words):
     command.make_context(words[0], arguments)
 
 
-def test_settings_table_covers_all_settings(monkeypatch):
+@pytest.mark.parametrize(
+    ("path", "command"),
+    [
+        ("hpc_ds.infer.settings.Settings", "infer"),
+        ("hpc_ds.simulate.settings.Settings", "simulate"),
+        ("hpc_ds.simulate.settings.ClusterSettings", "simulate"),
+    ],
+)
+def test_settings_tables_cover_all_settings(monkeypatch, path, command):
     monkeypatch.syspath_prepend(str(REPOSITORY / "docs" / "_extensions"))
     pytest.importorskip("sphinx")
-    from tables_from_code import SettingsTable
+    from tables_from_code import load, settings_rows
 
-    from hpc_ds.infer.settings import Settings
-
-    rows = list(SettingsTable.rows(None))
-    assert [row[0].strip("`") for row in rows] == list(Settings.model_fields)
+    model = load(path)
+    rows = list(settings_rows(model, command))
+    assert [row[0].strip("`") for row in rows] == list(model.model_fields)
     assert all(row[1].startswith("`--") and len(row[3]) > 10 for row in rows)
 
 
@@ -141,12 +197,57 @@ def test_every_move_is_described():
     assert [name for name in {*COMPONENT_MOVES, *GENERIC_MOVES} if f"| `{name}` |" not in page] == []
 
 
-def test_every_key_of_the_summary_is_described(manual):
+def test_every_simulator_has_its_section():
+    from hpc_ds.simulate.simulators import BUILT_IN
+
+    page = (REPOSITORY / "docs" / "simulators.md").read_text()
+    for name, module in BUILT_IN.items():
+        parts = [
+            f"\n## {name}\n",
+            f"{{simulator-parameters}} {name}\n",
+            f"{{simulator-fields}} {name}",
+            f"{{settings-table}} {module}.Options\n",
+        ]
+        assert [part for part in parts if part not in page] == []
+
+
+def test_every_kind_of_failure_is_described():
+    from typing import get_args
+
+    from hpc_ds.simulate.orders import FailureKind
+
+    page = (REPOSITORY / "docs" / "simulate.md").read_text()
+    assert [kind for kind in get_args(FailureKind) if f"\n| `{kind}` |" not in page] == []
+
+
+def test_every_design_and_launcher_is_described():
+    from typing import get_args
+
+    from hpc_ds.simulate.design import KINDS, can_grow
+    from hpc_ds.simulate.settings import Launcher
+
+    page = (REPOSITORY / "docs" / "simulate.md").read_text()
+    for kind in KINDS:
+        (row,) = re.findall(rf"^\| `{kind}` \|.*$", page, re.MULTILINE)
+        assert row.split("|")[3].strip().startswith("yes" if can_grow(kind) else "no")
+    assert [name for name in get_args(Launcher) if f"\n| `{name}` |" not in page] == ["auto"]
+
+
+def test_everything_that_can_be_declared_is_described():
+    from hpc_ds.simulate.declarations import SECTIONS
+
+    page = (REPOSITORY / "docs" / "own-simulator.md").read_text()
+    assert [key for key in SECTIONS if f"\n| `{key}` |" not in page] == []
+
+
+@pytest.mark.parametrize("folder", ["runs/my-spectrum", "data/burgers"])
+def test_every_key_of_the_summary_is_described(manual, folder):
     import json
 
-    summary = json.loads((manual / "runs" / "my-spectrum" / "summary.json").read_text())
+    summary = json.loads((manual / folder / "summary.json").read_text())
+    models = summary.get("models", [{}])
     page = (REPOSITORY / "docs" / "files.md").read_text()
-    assert [key for key in {*summary, *summary["models"][0]} if f"`{key}`" not in page] == []
+    assert [key for key in {*summary, *models[0]} if f"`{key}`" not in page] == []
 
 
 def test_links_between_pages_lead_somewhere():

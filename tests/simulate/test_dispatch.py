@@ -10,7 +10,7 @@ from hpc_ds.runtime.deadline import Deadline
 from hpc_ds.runtime.errors import InputError, StorageError
 from hpc_ds.runtime.progress import Progress
 from hpc_ds.runtime.world import World
-from hpc_ds.simulate.dispatch import LOST, Dispatch, StopRun
+from hpc_ds.simulate.dispatch import HOPELESS, LOST, Dispatch, Halt
 from hpc_ds.simulate.orders import Failure, Order, Report
 
 
@@ -179,12 +179,31 @@ def test_a_simulator_that_says_stop_ends_the_run(dispatch):
     def run(order):
         return Report(failed=[Failure(order.indices[0], "stop", "no licence")])
 
-    with pytest.raises(StopRun, match="no licence"):
+    with pytest.raises(Halt, match="simulator said Stop: no licence"):
         dispatch(run).work_off(range(8))
 
 
+def test_a_run_without_hope_ends_before_it_has_tried_all(dispatch):
+    def run(order):
+        return Report(
+            failed=[Failure(index, "invalid", "field 'u' has shape (2,)") for index in order.indices]
+        )
+
+    made = dispatch(run)
+    with pytest.raises(Halt, match=r"all failed alike \(invalid: field 'u' has shape \(2,\)\)"):
+        made.work_off(range(100 * HOPELESS))
+    assert len(made.tally.failed) < 2 * HOPELESS
+
+
+def test_samples_that_fail_for_different_reasons_do_not_end_the_run(dispatch):
+    def run(order):
+        return Report(failed=[Failure(index, "raised", f"index {index}") for index in order.indices])
+
+    assert dispatch(run).work_off(range(3 * HOPELESS))
+
+
 def test_workers_that_cannot_start_end_the_work(dispatch):
-    with pytest.raises(RuntimeError, match="workers cannot start: no module"):
+    with pytest.raises(Halt, match="workers cannot start: no module"):
         dispatch(all_done, FakeCluster(slots=0, trouble="no module")).work_off(range(3))
 
 
