@@ -82,7 +82,8 @@ choose_python() {
     if [ -n "$python" ]; then version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); fi
 }
 
-new_enough() { "$1" -c 'import sys; sys.version_info >= (3, 11) or sys.exit(1); print(sys.executable)' 2>/dev/null; }
+# The Python that an active environment was made from: made from itself, an environment would have to be removed first.
+new_enough() { "$1" -c 'import os, sys; sys.version_info >= (3, 11) or sys.exit(1); print(os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable))' 2>/dev/null; }
 
 # Everything that the result depends on and that is quick to look at.
 signature() {

@@ -69,8 +69,9 @@ def check(folder: str | os.PathLike[str], *, values: bool = True) -> list[Findin
                 headers[split].append(read_header(path))
     everything = [header for each in headers.values() for header in each]
     findings += _kinship(root, everything)
+    readable = not any(finding.severity == "error" for finding in findings)
     findings += _own_findings(root, headers)
-    if not any(finding.severity == "error" for finding in findings) and values:
+    if readable and values:
         findings += _value_findings(root, headers)
     elif values:
         findings.append(Finding("warning", DATA, "the values were not checked: mend the errors first"))
@@ -160,10 +161,14 @@ def _twins(headers: Mapping[str, Sequence[Header]], everything: NDArray[np.int64
     found = [read_own(header.path, "crc32") for each in headers.values() for header in each]
     crcs = np.concatenate([one for one in found if one is not None])
     _, first, counts = np.unique(crcs, return_index=True, return_counts=True)
-    for place, count in zip(first, counts):
-        if count > 1:
-            same = everything[crcs == crcs[place]].tolist()
-            yield Finding("warning", DATA, f"samples {listed(same)} of the design are equal, bit for bit")
+    if (counts > 1).any():
+        same = everything[crcs == crcs[first[np.argmax(counts > 1)]]].tolist()
+        number = int(counts[counts > 1].sum())
+        yield Finding(
+            "warning",
+            DATA,
+            f"{number} samples equal another one, bit for bit, such as {listed(same)} of the design",
+        )
 
 
 def _missing(root: Path, design: Design, there: set[int]) -> Iterator[Finding]:

@@ -125,6 +125,12 @@ def test_plan_changes_nothing(machine, tmp_path):
     assert not (tmp_path / "environment").exists()
 
 
+def test_setup_in_an_active_environment_starts_from_the_python_that_it_was_made_from(machine, tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "active"], check=True)
+    plan = machine.plan(HPC_DS_PYTHON=str(tmp_path / "active/bin/python3"))
+    assert not plan["python"].startswith(str(tmp_path)), "it would remove what it makes the new one from"
+
+
 def test_unknown_argument_of_setup_is_refused(machine):
     outcome = machine.run("setup.sh", "--fast")
     assert outcome.returncode == 2

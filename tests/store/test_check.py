@@ -354,7 +354,7 @@ def test_a_simulator_that_ignores_its_parameters_is_odd(zoo, tmp_path):
             writer.append(index, zoo.sample(7), 0.1)
     merge(folder, World())
     found = [str(finding) for finding in check(folder)]
-    assert "warning: data: samples 0, 1, 2, 3 of the design are equal, bit for bit" in found
+    assert "warning: data: 4 samples equal another one, bit for bit, such as 0, 1, 2, 3 of the design" in found
 
 
 # ---- sets of others ----------------------------------------------------------------------------------------

@@ -54,6 +54,8 @@ def load_simulator(
         return load_program(reference, given, parameters_file)
     if ":" in reference:
         return load_function(reference, given, parameters_file)
+    if reference.endswith(".py"):
+        raise InputError(f"simulator {reference}: say which function of the file, as in {reference}:simulate")
     offered = plugin("simulate", reference)
     if offered is None:
         known = unknown(reference, [*BUILT_IN, *plugin_names("simulate")])
