@@ -145,7 +145,7 @@ def _taken(given: dict[str, Any], model: type[ClusterSettings]) -> dict[str, Any
 
 
 def _options(values: list[str] | dict[str, Any]) -> dict[str, Any]:
-    """Read ``name=value`` texts; a value is what it would be in TOML, else a text."""
+    """Read ``name=value`` texts; a value is what it would be in TOML, but a date or a table is a text."""
     if isinstance(values, dict):
         return values
     found = {}
@@ -161,9 +161,10 @@ def _toml_value(text: str) -> Any:
     import tomllib
 
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+    return value if isinstance(value, str | int | float | list) else text
 
 
 def _finish(outcome: Outcome, world: World) -> None:

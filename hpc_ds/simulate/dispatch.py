@@ -115,6 +115,7 @@ class Dispatch:
         self._ledger, self._deadline, self._progress, self._run = ledger, deadline, progress, run
         self._settled = settled
         self._durations = Durations()
+        self._start = time.monotonic()
         self._losses: Counter[int] = Counter()
         self._running: dict[Any, Order] = {}
         self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -255,15 +256,18 @@ class Dispatch:
             raise Halt(f"workers cannot start: {trouble}")
 
     def _wind_down(self, batches: Batches) -> None:
-        """Give orders that run the time that is left, or a moment after a signal; most take a second anyway."""
-        left = self._deadline.seconds_left()
-        end = time.monotonic() + (left if 0 < left < float("inf") else _GRACE)
+        """Give orders that run the time that is left; after a signal a moment, for most take a second anyway."""
+        end = float("inf")
         while self._running and time.monotonic() < end:
+            if self._deadline.reason() is not None:
+                end = min(end, time.monotonic() + _GRACE)
             self._take_reports(batches)
 
     def _show(self) -> None:
         failed = len(self.tally.failed)
         fields: dict[str, Any] = {"failed": failed} if failed else {}
-        if self._durations.mean is not None:
-            fields["seconds a sample"] = self._durations.mean
+        elapsed = time.monotonic() - self._start
+        if self._durations.mean is not None and elapsed > 0:
+            fields["samples a second"] = self.tally.done / elapsed
+            fields["seconds each"] = self._durations.mean
         self._progress.update(self._settled + self.tally.done + failed, **fields)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from hpc_ds.runtime.amounts import size_text
-from hpc_ds.runtime.atomic import write_bytes, write_json
+from hpc_ds.runtime.atomic import plain, write_bytes, write_json
 from hpc_ds.runtime.errors import InputError
 from hpc_ds.runtime.folder import read_config
 from hpc_ds.simulate.adaptive import design_hash, is_adaptive, make_adaptive
@@ -53,21 +53,24 @@ class Plan:
     """Parameters of all samples; None for an adaptive design, which grows while it runs."""
     settings: Settings
     """With the number of samples that the design has."""
+    asked: int
+    """How many were asked for; constraints may leave fewer of a factorial design."""
 
     @property
     def config(self) -> dict[str, Any]:
         """What makes a run another one."""
-        plain = json.dumps(self.layout.to_dict(), sort_keys=True).encode()
+        text = json.dumps(self.layout.to_dict(), sort_keys=True).encode()
         return {
             "simulator": self.simulator.name,
-            "options": dict(self.simulator.options),
+            "options": {**self.options, **self.simulator.options},
             "identity": {**self.simulator.identity, "design": design_hash(self.settings.design)},
             "space": self.simulator.space.to_dict(),
             "layout": {
                 "fields": {item.name: list(self.layout.shape(item.name)) for item in self.layout.fields},
-                "sha256": hashlib.sha256(plain).hexdigest(),
+                "sha256": hashlib.sha256(text).hexdigest(),
             },
             **self.settings.model_dump(),
+            "design": named(self.settings.design),
         }
 
     def write(self, folder: Path) -> None:
@@ -75,7 +78,7 @@ class Plan:
         if self.parameters is not None:
             write_bytes(folder / PARAMETERS, self.parameters)
         if self.design is not None:
-            attrs = {"kind": self.settings.design, "seed": self.settings.seed}
+            attrs = {"kind": named(self.settings.design), "seed": self.settings.seed, "asked": self.asked}
             write_design(folder, self.design, attrs, self.settings.samples)
         write_json(folder / LAYOUT, self.layout.to_dict())
         write_json(
@@ -117,16 +120,17 @@ def make_plan(
     simulator = load_simulator(reference, options, parameters)
     layout = replace(simulator.layout, columns=simulator.space.columns)
     _check_watch(settings, layout)
-    earlier = _earlier_samples(folder)
-    _check_growth(folder, settings, earlier)
+    _check_plain(simulator, options)
     if settings.samples is not None:
         _check_memory(simulator, settings.samples)
         _check_space(folder, layout, settings.samples)
-    design, samples = _design(simulator, settings, earlier or DEFAULT_SAMPLES)
+    asked = settings.samples or _asked_earlier(folder) or DEFAULT_SAMPLES
+    design, samples = _design(simulator, settings, asked)
+    _check_growth(folder, settings, samples)
     settings = settings.model_copy(update={"samples": samples})
     _check_same_design(folder, design, settings)
     _check_space(folder, layout, samples)
-    return Plan(_absolute(reference), dict(options), content, simulator, layout, design, settings)
+    return Plan(_absolute(reference), dict(options), content, simulator, layout, design, settings, asked)
 
 
 def _design(simulator: Simulator, settings: Settings, default: int) -> tuple[Columns | None, int]:
@@ -151,22 +155,47 @@ def _content(parameters: str) -> bytes:
     return content
 
 
+def _asked_earlier(folder: Path) -> int | None:
+    """Return how many samples the folder's design was made for, None of a new folder."""
+    if (folder / DESIGN).exists():
+        asked = read_design(folder).attrs.get("asked")
+        if isinstance(asked, int):
+            return asked
+    return _earlier_samples(folder)
+
+
 def _earlier_samples(folder: Path) -> int | None:
     found = read_config(folder).get("samples") if (folder / "config.toml").exists() else None
     return found if isinstance(found, int) else None
 
 
-def _check_growth(folder: Path, settings: Settings, earlier: int | None) -> None:
+def _check_growth(folder: Path, settings: Settings, samples: int) -> None:
     """Refuse fewer samples than the folder is for, or more than its design can give."""
-    if earlier is None or settings.samples is None or settings.samples == earlier:
+    earlier = _earlier_samples(folder)
+    if earlier is None or samples == earlier:
         return
-    if settings.samples < earlier:
+    if samples < earlier:
         raise InputError(
-            f"--samples {settings.samples}: the set in {folder} is of {earlier} samples, which can only grow; "
+            f"--samples {samples}: the set in {folder} is of {earlier} samples, which can only grow; "
             "give as many or choose another folder"
         )
     if not can_grow(settings.design) and not is_adaptive(settings.design):
-        raise InputError(f"{folder}: {refusal(settings.design, earlier, settings.samples)}")
+        raise InputError(f"{folder}: {refusal(settings.design, earlier, samples)}")
+
+
+def _check_plain(simulator: Simulator, options: Mapping[str, Any]) -> None:
+    for name, value in {**options, **simulator.options}.items():
+        try:
+            plain(value)
+        except TypeError:
+            raise InputError(
+                f"--option {name} = {value!r}: a text, a number, true or false, or a list of these is needed"
+            ) from None
+
+
+def named(design: str) -> str:
+    """Return a design by its name; of the user's own file without the folder, for that may be said in several ways."""
+    return os.path.basename(design)
 
 
 def _check_same_design(folder: Path, design: Columns | None, settings: Settings) -> None:
@@ -174,7 +203,7 @@ def _check_same_design(folder: Path, design: Columns | None, settings: Settings)
     if design is None or not (folder / DESIGN).exists():
         return
     stored = read_design(folder)
-    if (stored.attrs.get("kind"), stored.attrs.get("seed")) != (settings.design, settings.seed):
+    if (stored.attrs.get("kind"), stored.attrs.get("seed")) != (named(settings.design), settings.seed):
         return  # another configuration, which is told by its name
     for name, values in stored.columns.items():
         if name in design and not np.array_equal(values, design[name][: stored.n]):
@@ -201,14 +230,15 @@ def _check_space(folder: Path, layout: Layout, samples: int) -> None:
     place = folder
     while not place.exists():
         place = place.parent
-    needed = row_bytes(layout) * samples
-    here = sum(item.stat().st_size for item in folder.rglob("*.h5")) if folder.is_dir() else 0
+    whole = row_bytes(layout) * samples
+    here = sum(512 * item.stat().st_blocks for item in folder.rglob("*.h5")) if folder.is_dir() else 0
     disk = shutil.disk_usage(place)
-    free = disk.free
-    if disk.total and needed > free + here:
+    # What is not there yet, and the merged set beside all that it is made from.
+    needed = max(0, whole - here) + whole
+    if disk.total and needed > disk.free:
         raise InputError(
-            f"{folder}: {samples} samples of {size_text(row_bytes(layout))} need {size_text(needed)}, and "
-            f"{size_text(free)} are free; choose another place or fewer samples"
+            f"{folder}: {samples} samples of {size_text(row_bytes(layout))} need {size_text(needed)} while they are "
+            f"merged, and {size_text(disk.free)} are free; choose another place or fewer samples"
         )
 
 

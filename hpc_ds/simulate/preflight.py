@@ -30,6 +30,12 @@ def check_cluster(world: World, settings: ClusterSettings) -> None:
         agreed(world, address_of, settings.interface)
 
 
+def is_private(address: str) -> bool:
+    """Return whether what goes to a scheduler is encrypted or stays on this machine."""
+    host = address.partition("://")[2].rpartition(":")[0].strip("[]")
+    return address.startswith("tls://") or host in ("localhost", "::1") or host.startswith("127.")
+
+
 def _check_scheduler(address: str) -> None:
     scheme, _, place = address.partition("://")
     host, _, port = place.rpartition(":")

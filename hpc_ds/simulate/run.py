@@ -16,7 +16,7 @@ from hpc_ds.simulate import session
 from hpc_ds.simulate.dispatch import Tally
 from hpc_ds.simulate.job import Job
 from hpc_ds.simulate.plan import Plan, make_plan
-from hpc_ds.simulate.preflight import check_cluster
+from hpc_ds.simulate.preflight import check_cluster, is_private
 from hpc_ds.simulate.settings import GROWABLE, ClusterSettings, Settings, make_settings
 from hpc_ds.simulate.summary import Outcome
 
@@ -92,9 +92,13 @@ def generate(
     settings = settings or make_settings(values)
     tell = tell if tell is not None else _teller(world)
     path = Path(os.path.abspath(folder))
-    plans: list[Plan] = []  # on rank 0 only: a simulator cannot be sent
     cluster = cluster or ClusterSettings()
     check_cluster(world, cluster)
+    if cluster.scheduler is not None and not is_private(cluster.scheduler):
+        tell(
+            f"warning: --scheduler {cluster.scheduler}: anybody on the way can read this and run code; use tls://"
+        )
+    plans: list[Plan] = []  # on rank 0 only: a simulator cannot be sent
     config = world.root_first(_plan, path, simulator, options or {}, parameters, settings, plans)
     with RunFolder.open(path, "simulate", config, GROWABLE, world, sys.argv, settings.seed) as opened:
         job = world.root_first(session.begin, opened.path, plans, retry_failed, tell)
@@ -124,6 +128,7 @@ def merge_folder(
     config = world.root_first(session.stored_config, path)
     with RunFolder.open(path, "simulate", config, GROWABLE, world, sys.argv, config["seed"]) as opened:
         job = world.root_first(session.resume, opened.path, config)
+        world.root_first(_still_ours, opened)
         damaged = _merge(job, world, keep_shards)
         if damaged and tell is not None:
             tell(f"warning: {damaged} samples were damaged on the disk; hpc-ds simulate computes them again")
@@ -143,6 +148,7 @@ def _work(
             total.stopped = "no time left to merge"
         if total.stopped is not None:
             break
+        world.root_first(_still_ours, opened)
         damaged = _merge(job, world, job.settings.keep_shards)
         if not damaged:
             break
@@ -205,6 +211,11 @@ def _set_state(opened: RunFolder, outcome: Outcome, world: World) -> None:
     world.root_first(_on_root, opened, outcome)
     if not world.is_root:
         opened.set_state(outcome.state)
+
+
+def _still_ours(opened: RunFolder) -> None:
+    """Refuse to merge in a folder that another process has taken over meanwhile."""
+    opened.ensure_held()
 
 
 def _on_root(opened: RunFolder, outcome: Outcome) -> None:

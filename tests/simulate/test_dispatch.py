@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -234,6 +235,20 @@ def test_what_workers_leave_for_lack_of_time_stops_the_run(dispatch):
     made = dispatch(run, FakeCluster(slots=1), block=4)
     assert not made.work_off(range(12))
     assert made.tally.done >= 1
+
+
+def test_a_signal_ends_the_work_within_seconds_although_much_time_is_left(dispatch, monkeypatch):
+    monkeypatch.setattr("hpc_ds.simulate.dispatch._GRACE", 0.3)
+    deadline = Deadline(3600.0, environ={})
+
+    def run(order):
+        deadline.stop("signal SIGTERM")
+        time.sleep(20)
+        return all_done(order)
+
+    start = time.monotonic()
+    assert not dispatch(run, FakeCluster(slots=1), deadline).work_off(range(100))
+    assert time.monotonic() - start < 10, "it does not wait for what is at work"
 
 
 def test_a_signal_ends_the_work(dispatch):

@@ -40,6 +40,20 @@ def hopeless(parameters, rng):
     raise ValueError("never")
 """
 
+BUILT = """
+import numpy as np
+from hpc_ds.simulate import ParameterSpace, Simulator
+from hpc_ds.store.layout import Axis, Field, Layout
+
+def build(options):
+    def simulate(parameters, rng):
+        return {"u": [options["reynolds"], parameters["a"]]}
+
+    axis = Axis("x", np.array([0.0, 1.0]))
+    layout = Layout("built", (axis,), Axis("time", np.zeros(1)), (Field("u", time_varying=False),))
+    return Simulator("built", ParameterSpace.from_dict({"a": "uniform(0, 1)"}), layout, simulate)
+"""
+
 SPACE = """
 [parameters.rate]
 bounds = [0.5, 2]
@@ -298,3 +312,35 @@ def test_nothing_of_the_cluster_is_left(run):
         if parent == str(os.getpid()) and "hpc_ds" in command:
             children.append(command)
     assert children == []
+
+
+def test_other_options_are_another_run(place, run):
+    (place / "built.py").write_text(BUILT)
+    words = {"folder": "built", "samples": 3, "tell": lambda line: None}
+    generate("built.py:build", options={"reynolds": 100}, **words)
+    with pytest.raises(InputError, match=r"options.reynolds is 100 there and 200 here"):
+        generate("built.py:build", options={"reynolds": 200}, **words)
+
+
+def test_a_factorial_design_that_constraints_thin_out_is_continued(run, place):
+    (place / "space.toml").write_text("constraints = ['modes < 3']\n" + SPACE)
+    outcome = run("set", 16, design="factorial")
+    assert 0 < outcome.samples < 16
+    before = times_computed(place)
+    assert run("set", 16, design="factorial").samples == outcome.samples
+    assert run("set", None, design="factorial").samples == outcome.samples
+    assert times_computed(place) == before
+
+
+def test_a_table_that_became_shorter_is_refused(run, place):
+    (place / "mine.csv").write_text("modes,rate\n1,0.5\n2,1.5\n4,2\n")
+    run("set", None, design="mine.csv")
+    (place / "mine.csv").write_text("modes,rate\n1,0.5\n")
+    with pytest.raises(InputError, match=r"rows; give it more|can only grow"):
+        run("set", None, design="mine.csv")
+
+
+def test_a_table_may_be_named_by_another_path(run, place, monkeypatch):
+    (place / "mine.csv").write_text("modes,rate\n1,0.5\n2,1.5\n4,2\n")
+    run("set", None, design="mine.csv")
+    assert run("set", None, design=str(place / "mine.csv")).done == 3
