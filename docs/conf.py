@@ -42,6 +42,7 @@ myst_substitutions = {
     "margin": f"{deadline.MARGIN:g}",
     "stale": f"{lock.STALE:g}",
     "lost": str(dispatch.LOST),
+    "hopeless": str(dispatch.HOPELESS),
 }
 
 napoleon_google_docstring = False

@@ -25,7 +25,7 @@ from hpc_ds.simulate.simulators import load_simulator
 from hpc_ds.store.design_file import FILE as DESIGN
 from hpc_ds.store.design_file import read_design, write_design
 from hpc_ds.store.layout import Layout
-from hpc_ds.store.well import row_bytes
+from hpc_ds.store.well import check_columns, row_bytes
 
 SIMULATOR = "simulator.json"
 LAYOUT = "layout.json"
@@ -128,7 +128,9 @@ def make_plan(
     design, samples = _design(simulator, settings, asked)
     _check_growth(folder, settings, samples)
     settings = settings.model_copy(update={"samples": samples})
-    _check_same_design(folder, design, settings)
+    if design is not None:
+        check_columns(layout, design)
+        _check_same_design(folder, design, settings)
     _check_space(folder, layout, samples)
     return Plan(_absolute(reference), dict(options), content, simulator, layout, design, settings, asked)
 
@@ -198,9 +200,9 @@ def named(design: str) -> str:
     return os.path.basename(design)
 
 
-def _check_same_design(folder: Path, design: Columns | None, settings: Settings) -> None:
+def _check_same_design(folder: Path, design: Columns, settings: Settings) -> None:
     """Refuse a design whose first samples are not those of the folder: a table that was edited, another SciPy."""
-    if design is None or not (folder / DESIGN).exists():
+    if not (folder / DESIGN).exists():
         return
     stored = read_design(folder)
     if (stored.attrs.get("kind"), stored.attrs.get("seed")) != (named(settings.design), settings.seed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -10,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hpc_ds.runtime.errors import InputError
 from hpc_ds.runtime.world import World
 from hpc_ds.store import well, writers
 from hpc_ds.store.layout import Layout
-from hpc_ds.store.merge_plan import Plan, PlannedFile, told
+from hpc_ds.store.merge_plan import Plan, PlannedFile, refused
 from hpc_ds.store.moments import Moments
 from hpc_ds.store.shard import DamagedRow
 from hpc_ds.store.sources import SourceReader
@@ -31,8 +33,8 @@ class Outcome:
 
     damaged: list[int] = field(default_factory=list)
     """Design indices of samples that no source has with their checksum."""
-    problem: tuple[int, str, str] | None = None
-    """The first time that the file system refused: errno, reason, file."""
+    problem: Exception | None = None
+    """The first error of another kind; it can be sent to other ranks."""
 
 
 def copy_rows(plan: Plan, world: World, name: WriterName) -> Outcome:
@@ -56,8 +58,19 @@ def copy_rows(plan: Plan, world: World, name: WriterName) -> Outcome:
 def _noted(outcome: Outcome, place: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        outcome.problem = outcome.problem or told(error, place)
+    except Exception as error:  # alone with it, this rank would leave the others waiting
+        outcome.problem = outcome.problem or _carried(error, place)
+
+
+def _carried(error: Exception, place: Path) -> Exception:
+    """Return an error as other ranks can receive it."""
+    if isinstance(error, OSError):
+        return refused(error, place)
+    if isinstance(error, InputError):
+        return error
+    carried = RuntimeError(f"{type(error).__name__}: {error}")
+    carried.add_note("".join(traceback.format_exception(error)))
+    return carried
 
 
 def _copy_share(

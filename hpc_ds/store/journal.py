@@ -20,6 +20,7 @@ FOLDER = "journal"
 
 # A write of less than a page is taken up by the file systems of clusters as a whole.
 _LONGEST_LINE = 4096
+# A character takes at most six bytes of JSON.
 _LONGEST_MESSAGE = 500
 
 
@@ -84,7 +85,7 @@ class Journal:
 
     def failed(self, index: int, kind: str, message: str, attempts: int) -> None:
         """Say that a sample is given up; `message` is cut to its first 500 characters and one line."""
-        message = " ".join(message.split())[:_LONGEST_MESSAGE]
+        message = " ".join(encodable(message).split())[:_LONGEST_MESSAGE]
         record = {"index": index, "kind": kind, "message": message, "attempts": attempts}
         self._write({"event": "failed", **record, "time": time.time()})
 
@@ -279,13 +280,18 @@ _TAKE = {
 }
 
 
+def encodable(text: str) -> str:
+    r"""Return `text` with escapes such as ``\udc80`` for what UTF-8 cannot express: halves of surrogate pairs."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _by_place(entry: Entry) -> tuple[str, int]:
     return entry.shard, entry.row
 
 
 def _line(event: Mapping[str, Any]) -> bytes:
     """Return an event as a line: crc32 in eight hexadecimal digits, a blank, JSON."""
-    text = json.dumps(event, separators=(",", ":")).encode()
+    text = json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode()
     line = b"%08x %s\n" % (zlib.crc32(text), text)
     if len(line) >= _LONGEST_LINE:
         raise ValueError(f"a journal line of {len(line)} bytes: {_LONGEST_LINE} are too many")

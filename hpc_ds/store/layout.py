@@ -19,6 +19,9 @@ GridType = Literal["cartesian", "spherical"]
 BoundaryKind = Literal["PERIODIC", "WALL", "OPEN"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_FILE_NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*")
+# Attributes that the root of each of The Well's files has; a parameter is an attribute there, too.
+_RESERVED = ("dataset_name", "grid_type", "n_spatial_dims", "n_trajectories", "simulation_parameters")
 
 
 class FieldError(ValueError):
@@ -95,8 +98,9 @@ class Layout:
     Raises
     ------
     InputError
-        A name that is no identifier or stands twice, coordinates that do not increase, a dimension that does not exist,
-        or nothing declared at all.
+        A name that is no identifier, stands twice or is one that The Well's files have themselves, a name of the set
+        that cannot be part of a file's, coordinates that do not increase (also those that only float32 makes equal),
+        a dimension that does not exist, or nothing declared at all.
     """
 
     name: str
@@ -150,9 +154,12 @@ class Layout:
         Raises
         ------
         FieldError
-            A field is missing or not declared, is no array of numbers, has another shape, or holds a NaN or an
-            infinity (also one that only float32 makes).
+            They are no mapping; or a field is missing or not declared, is no array of numbers, has masked values or
+            another shape, or holds a NaN or an infinity (also one that only float32 makes).
         """
+        if not isinstance(values, Mapping):
+            found = "None" if values is None else f"a value of type {type(values).__name__}"
+            raise FieldError(f"returned {found}: a mapping of fields is needed")
         names = [item.name for item in self.fields]
         for name in values:
             if name not in names:
@@ -164,7 +171,7 @@ class Layout:
     def _checked(self, name: str, values: Mapping[str, Any]) -> NDArray[np.float32]:
         if name not in values:
             raise FieldError(f"field '{name}' is declared but was not returned")
-        raw = np.asarray(values[name])
+        raw = _array(name, values[name])
         if raw.dtype.kind not in "biuf":
             raise FieldError(f"field '{name}' holds {raw.dtype}: real numbers are needed")
         if raw.shape != self.shape(name):
@@ -220,7 +227,22 @@ def read_layout(folder: str | os.PathLike[str]) -> Layout:
         raise InputError(f"{path}: damaged ({error}); mend it or choose another folder") from None
 
 
+def _array(name: str, value: Any) -> NDArray[Any]:
+    if np.ma.is_masked(value):
+        raise FieldError(f"field '{name}' has masked values: give each of them a number")
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:  # PyTorch raises the last one
+        reason = " ".join(str(error).split())
+        raise FieldError(f"field '{name}' cannot be made an array ({reason})") from error
+
+
 def _check(layout: Layout) -> None:
+    if not _FILE_NAME.fullmatch(layout.name):
+        raise InputError(
+            f"simulator {layout.name!r}: its name is part of file names: it must not be empty, begin with a dot or "
+            "hold a slash"
+        )
     if not layout.fields:
         raise InputError(f"simulator {layout.name}: declares no field; at least one is needed")
     _check_names(layout.name, "axis", [axis.name for axis in layout.axes])
@@ -229,8 +251,33 @@ def _check(layout: Layout) -> None:
         "field or parameter",
         [item.name for item in layout.fields] + [item.name for item in layout.columns],
     )
+    _check_reserved(layout)
     for axis in (*layout.axes, layout.times):
-        values = axis.coordinates
+        _check_coordinates(layout.name, axis)
+    _check_dims(layout)
+
+
+def _check_reserved(layout: Layout) -> None:
+    """Refuse the names that The Well's files keep for themselves."""
+    where = f"simulator {layout.name}"
+    if any(axis.name == "time" for axis in layout.axes):
+        raise InputError(f"{where}: no axis may be called 'time', which The Well keeps for the times")
+    names = [column.name for column in layout.columns]
+    for kind, chosen, kept in (
+        ("parameter", names, _RESERVED),
+        ("attribute", layout.attributes, (*_RESERVED, *names)),
+    ):
+        for name in chosen:
+            if name in kept:
+                raise InputError(
+                    f"{where}: {kind} '{name}' is one that The Well's files have; call it otherwise"
+                )
+
+
+def _check_coordinates(where: str, axis: Axis) -> None:
+    with np.errstate(over="ignore"):
+        stored = axis.coordinates.astype(np.float32)  # as the files have them
+    for values, precision in ((axis.coordinates, ""), (stored, " in single precision, too")):
         if (
             values.ndim != 1
             or not values.size
@@ -238,9 +285,18 @@ def _check(layout: Layout) -> None:
             or (np.diff(values) <= 0).any()
         ):
             raise InputError(
-                f"simulator {layout.name}: the coordinates of '{axis.name}' must be finite numbers that increase"
+                f"simulator {where}: the coordinates of '{axis.name}' must be finite numbers that increase{precision}"
             )
+
+
+def _check_dims(layout: Layout) -> None:
     known = [axis.name for axis in layout.axes]
+    for item in layout.fields:
+        if item.rank and not known:
+            raise InputError(
+                f"simulator {layout.name}: field '{item.name}' has rank {item.rank}, and so many components as there "
+                "are axes: there are none"
+            )
     for owner, dims in [(f"field '{item.name}'", item.dims or ()) for item in layout.fields] + [
         (f"boundary '{item.name}'", item.dims) for item in layout.boundaries
     ]:

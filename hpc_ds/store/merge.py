@@ -13,7 +13,6 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hpc_ds.runtime.errors import StorageError
 from hpc_ds.runtime.world import World
 from hpc_ds.store import swap, well, writers
 from hpc_ds.store.copying import copy_rows
@@ -80,7 +79,8 @@ def merge(
     Raises
     ------
     InputError
-        On all ranks: no layout or design, options that cannot be, or something in ``data/`` that is not ours.
+        On all ranks: no layout or design, options that cannot be, or something in ``data/`` that is not ours or
+        damaged.
     StorageError
         On all ranks: the disk is full or refuses. The older set and the shards are as they were.
     """
@@ -114,13 +114,13 @@ def _finish(
     keep_shards: bool,
     writer: str,
     damaged: list[int],
-    problem: tuple[int, str, str] | None,
+    problem: Exception | None,
     start: float,
 ) -> MergeReport:
     if problem is not None or damaged:
         swap.undo(plan.folder)
     if problem is not None:
-        raise StorageError(*problem)
+        raise problem
     if damaged:
         note_damage(plan.sources, damaged)
         return _report(plan, start, damaged=tuple(damaged))
@@ -159,13 +159,12 @@ def _leave_as_it_is(plan: Plan, keep_shards: bool, start: float) -> MergeReport:
 
 
 def _remove_shards(folder: Path, keep: bool) -> None:
-    """Remove the shards; the journals stay, for they know the run times and the failures."""
-    shards = folder / "shards"
-    if not keep and shards.is_dir():
-        try:
-            shutil.rmtree(shards)
-        except OSError as error:
-            raise refused(error, shards) from error
+    """Remove the shards; the journals stay, for they know the run times and the failures.
+
+    What cannot be removed does no harm, and the next merge tries again.
+    """
+    if not keep:
+        shutil.rmtree(folder / "shards", ignore_errors=True)
 
 
 def _report(

@@ -91,13 +91,18 @@ def _planned(
     codes = split_codes(indices, fractions)
     for code, split in enumerate(SPLITS):
         chosen = indices[codes == code]
-        for number, first in enumerate(range(0, len(chosen), per_file)):
-            yield PlannedFile(split, well.file_name(layout, split, number), chosen[first : first + per_file])
+        starts = range(0, len(chosen), per_file)
+        for number, first in enumerate(starts):
+            name = well.file_name(layout, split, number, len(starts))
+            yield PlannedFile(split, name, chosen[first : first + per_file])
 
 
 def _is_merged(folder: Path, sources: Sources, files: Sequence[PlannedFile]) -> bool:
-    """Whether the data files are just those that are wanted, and no shard is left."""
-    if sources.shards or not all((folder / name).exists() for name in swap.BESIDE):
+    """Whether the data files are just those that are wanted, and hold whatever is in a shard, too."""
+    if not all((folder / name).exists() for name in swap.BESIDE):
+        return False
+    rows = sources.rows
+    if any(index not in rows or rows[index].crc != entry.crc for index, entry in sources.shards.items()):
         return False
     if [path.relative_to(folder / swap.DATA) for path in sources.files] != [
         Path(file.name) for file in files

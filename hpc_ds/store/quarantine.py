@@ -15,6 +15,7 @@ from typing import Any
 
 from hpc_ds.runtime import atomic
 from hpc_ds.runtime.errors import StorageError
+from hpc_ds.store.journal import encodable
 
 FOLDER = "failed"
 
@@ -39,7 +40,10 @@ class FailedSample:
 
 
 def write_failure(folder: str | os.PathLike[str], sample: FailedSample) -> Path:
-    """Write ``failed/000123.json`` in a run folder, all or nothing, and return its path (StorageError if it cannot)."""
+    """Write ``failed/000123.json`` in a run folder, all or nothing, and return its path (StorageError if it cannot).
+
+    What UTF-8 cannot express, such as a byte that a program printed and nobody could decode, is written as an escape.
+    """
     path = failure_path(folder, sample.index)
     try:
         path.parent.mkdir(exist_ok=True)
@@ -47,7 +51,7 @@ def write_failure(folder: str | os.PathLike[str], sample: FailedSample) -> Path:
         raise StorageError(
             error.errno or errno.EIO, error.strerror or str(error), str(path.parent)
         ) from error
-    atomic.write_json(path, asdict(sample))
+    atomic.write_json(path, _encodable(atomic.plain(asdict(sample))))
     return path
 
 
@@ -66,6 +70,14 @@ def remove_failure(folder: str | os.PathLike[str], index: int) -> None:
 def failure_path(folder: str | os.PathLike[str], index: int) -> Path:
     """Return where the file of a failed sample lies."""
     return Path(folder) / FOLDER / f"{index:06d}.json"
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, dict):
+        return {encodable(key): _encodable(item) for key, item in value.items()}
+    return [_encodable(item) for item in value] if isinstance(value, list) else value
 
 
 def _sample(path: Path) -> FailedSample | None:

@@ -135,7 +135,7 @@ class SourceReader:
         Raises
         ------
         DamagedRow
-            Neither the shard nor the data file has the sample with its checksum.
+            Neither the shard nor the data file has the sample with the checksum that counts.
         """
         entry, row = self._sources.shards.get(index), self._sources.rows.get(index)
         if entry is not None:
@@ -144,7 +144,7 @@ class SourceReader:
                 moments[:] = self._shards.moments(entry)
                 return
             except DamagedRow:
-                if row is None:
+                if row is None or row.crc != entry.crc:  # an older row of another result is not this sample
                     raise
         if row is None:
             raise DamagedRow(f"sample {index}: is in no shard and in no data file")
@@ -171,7 +171,9 @@ class SourceReader:
         crc = 0
         for field in self._layout.fields:
             item = items[field.name]
-            np.copyto(out[field.name], item.once(np.asarray(file.array(item)[row.row])))
+            row_of_field = item.once(np.asarray(file.array(item)[row.row]))
+            # A set without axes has one of a single point in its files.
+            np.copyto(out[field.name], row_of_field.reshape(out[field.name].shape))
             crc = zlib.crc32(out[field.name].data, crc)
         if crc != row.crc:
             path = self._sources.files[row.file]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from hpc_ds.runtime.errors import StorageError
@@ -72,7 +73,8 @@ def recover(folder: str | os.PathLike[str]) -> None:
             _finish(place)
         elif (place / OLD).is_dir():
             if (place / DATA).is_dir():
-                _remove(place / OLD)
+                with suppress(OSError):
+                    _remove(place / OLD)
             else:
                 os.rename(place / OLD, place / DATA)
     except OSError as error:
@@ -89,7 +91,8 @@ def _finish(folder: Path) -> None:
             os.replace(folder / NEXT / name, folder / name)
     os.rename(folder / NEXT, folder / DATA)
     _sync(folder)
-    _remove(folder / OLD)
+    with suppress(OSError):  # the new set stands; the next start tries again
+        _remove(folder / OLD)
 
 
 def _remove(place: Path) -> None:

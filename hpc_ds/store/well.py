@@ -31,8 +31,6 @@ VARIES_ALONG = "varies_along"
 # Left alone, HDF5 puts values at any byte; mapped into memory they should begin where a vector register can.
 _ALIGNMENT = 64
 
-_RESERVED = ("dataset_name", "grid_type", "n_spatial_dims", "n_trajectories", "simulation_parameters")
-
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -67,7 +65,7 @@ def create(path: str | os.PathLike[str], layout: Layout, rows: Rows) -> None:
     Raises
     ------
     InputError
-        A parameter of the layout that `rows` lacks, or an attribute of the layout that The Well needs for itself.
+        A parameter of the layout that `rows` lacks.
     OSError
         HDF5 cannot write.
     """
@@ -124,7 +122,7 @@ def stored(layout: Layout, name: str, sample: NDArray[np.float32]) -> NDArray[np
     """Return one sample of a field as it is stored; no copy where it has all dimensions."""
     field = layout.field(name)
     if field.dims is None or is_scalar(field):
-        return sample
+        return sample.reshape(stored_shape(layout, name))
     time = (slice(None),) if field.time_varying else ()
     space = (slice(None) if axis.name in field.dims else None for axis in spatial_axes(layout))
     return np.broadcast_to(sample[(*time, *space, ...)], stored_shape(layout, name))
@@ -142,9 +140,41 @@ def targets(path: str | os.PathLike[str], layout: Layout) -> dict[str, Target]:
         return {name: _target(file[inside]) for name, inside in {**places, MOMENTS: MOMENTS}.items()}
 
 
-def file_name(layout: Layout, split: str, number: int) -> str:
-    """Return the path of a data file below ``data/``, e.g. ``train/burgers_train_0000.h5``."""
-    return str(Path(split, f"{layout.name}_{split}_{number:04d}.h5"))
+def file_name(layout: Layout, split: str, number: int, files: int = 1) -> str:
+    """Return the path of a data file below ``data/``, e.g. ``train/burgers_train_0000.h5``.
+
+    All numbers of a split of `files` files have as many digits, so that readers who sort by name find the order of the
+    design.
+    """
+    width = max(4, len(str(files - 1)))
+    return str(Path(split, f"{layout.name}_{split}_{number:0{width}d}.h5"))
+
+
+def check_columns(layout: Layout, columns: Mapping[str, NDArray[Any]]) -> None:
+    """Refuse parameters that a data file cannot hold, before anything is computed.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the training set; columns that it does not name are not looked at.
+    columns : mapping of name to (n,) array
+        The design: numbers, or words.
+
+    Raises
+    ------
+    InputError
+        A number that is not finite, be it in float32 only.
+    """
+    for column in layout.columns:
+        values = np.asarray(columns.get(column.name, ()))
+        if values.dtype.kind in "iuf":
+            with np.errstate(over="ignore"):
+                wrong = ~np.isfinite(values.astype(np.float32))
+            if wrong.any():
+                raise InputError(
+                    f"parameter '{column.name}': {values[wrong][0]!s} does not fit into single precision, in which the "
+                    "set keeps it: give it in other units or its logarithm"
+                )
 
 
 # The parts of a file
@@ -153,21 +183,11 @@ def file_name(layout: Layout, split: str, number: int) -> str:
 def _write_root(
     file: h5py.File, layout: Layout, rows: Rows, parameters: Mapping[str, NDArray[np.float32]]
 ) -> None:
-    names = [column.name for column in layout.columns]
-    if any(axis.name == "time" for axis in layout.axes):
-        raise InputError(
-            f"simulator {layout.name}: no axis may be called 'time', which The Well keeps for the times"
-        )
-    for name in layout.attributes:
-        if name in (*_RESERVED, *names):
-            raise InputError(
-                f"simulator {layout.name}: attribute '{name}' is one that The Well's files have; call it otherwise"
-            )
     file.attrs["dataset_name"] = layout.name
     file.attrs["grid_type"] = layout.grid_type
     file.attrs["n_spatial_dims"] = np.int64(len(spatial_axes(layout)))
     file.attrs["n_trajectories"] = np.int64(len(rows.design_index))
-    _set_words(file, "simulation_parameters", names)
+    _set_words(file, "simulation_parameters", [column.name for column in layout.columns])
     for name, values in parameters.items():
         # The range, for an attribute has room for some thousand samples only; the values lie in /scalars.
         file.attrs[name] = np.array([values.min(), values.max()], dtype=np.float32)

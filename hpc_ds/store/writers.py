@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
@@ -18,6 +18,9 @@ WriterName = Literal["auto", "posix", "mpiio", "hdf5"]
 """``posix`` writes at the data sets' places in the files with the system's own calls, ``mpiio`` with MPI's, ``hdf5``
 with parallel HDF5. ``auto`` takes the first where all ranks share a node, else the second: between nodes MPI-IO knows
 how the file system keeps its clients apart."""
+
+# MPI counts in C integers.
+_PIECE = 2**30
 
 
 class Writer(Protocol):
@@ -51,7 +54,13 @@ def choose(name: WriterName, world: World) -> WriterName:
 
 
 def opened(name: WriterName, world: World, files: Sequence[Path]) -> Writer:
-    """Open the files for writing; collective."""
+    """Open the files for writing; collective.
+
+    Raises
+    ------
+    OSError
+        On all ranks alike, if one of them cannot open a file.
+    """
     kinds: Mapping[str, Any] = {"posix": _Posix, "mpiio": _MpiIO, "hdf5": _Hdf5}
     return kinds[name](world, files)
 
@@ -89,29 +98,23 @@ class _MpiIO:
 
         comm = world.comm if world.comm is not None else MPI.COMM_SELF
         self._error = MPI.Exception
-        try:
-            self._open = [MPI.File.Open(comm, str(path), MPI.MODE_WRONLY) for path in files]
-        except self._error as error:
-            raise OSError(str(error)) from error
+        self._open = _open_together(
+            world,
+            files,
+            lambda path: MPI.File.Open(comm, str(path), MPI.MODE_WRONLY),
+            lambda file: file.Close(),
+        )
 
     def write(self, file: int, target: Target, row: int, block: NDArray[Any]) -> None:
+        values, offset = block.reshape(-1).view(np.uint8), target.offset + row * target.row_bytes
         try:
-            self._open[file].Write_at(
-                target.offset + row * target.row_bytes, block.reshape(-1).view(np.uint8)
-            )
+            for start in range(0, values.size, _PIECE):
+                self._open[file].Write_at(offset + start, values[start : start + _PIECE])
         except self._error as error:
             raise OSError(str(error)) from error
 
     def close(self) -> None:
-        problem = None
-        for file in self._open:
-            try:
-                file.Sync()
-            except self._error as error:
-                problem = error
-            file.Close()
-        if problem is not None:
-            raise OSError(str(problem))
+        _all_done(step for file in self._open for step in (file.Sync, file.Close))
 
 
 class _Hdf5:
@@ -121,17 +124,69 @@ class _Hdf5:
         import h5py
 
         driver: Mapping[str, Any] = {"driver": "mpio", "comm": world.comm} if world.comm is not None else {}
-        self._open = [h5py.File(path, "r+", **driver) for path in files]
+        self._open = _open_together(
+            world, files, lambda path: h5py.File(path, "r+", **driver), lambda file: file.close()
+        )
 
     def write(self, file: int, target: Target, row: int, block: NDArray[Any]) -> None:
         self._open[file][target.path][row : row + len(block)] = block
 
     def close(self) -> None:
-        for file in self._open:
-            file.flush()
-            path = file.filename
-            file.close()
+        paths = [file.filename for file in self._open]
+        _all_done(step for file in self._open for step in (file.flush, file.close))
+        for path in paths:
             _sync(path)
+
+
+def _open_together(
+    world: World, files: Sequence[Path], attempt: Callable[[Path], Any], close: Callable[[Any], None]
+) -> list[Any]:
+    """Open files with a collective call, or raise on all ranks what the first one met that cannot."""
+    # Opening, closing and writing wait for all ranks: nobody may go on alone, nor give up alone.
+    _agree(world, _reached(files))
+    opened: list[Any] = []
+    for number, path in enumerate(files):
+        problem = None
+        try:
+            opened.append(attempt(path))
+        except Exception as error:
+            problem = error if isinstance(error, OSError) else OSError(str(error))
+        try:
+            _agree(world, problem)
+        except OSError:
+            # The last file stays open where it is: to close it would wait for those that do not have it.
+            for file in opened[:number]:
+                close(file)
+            raise
+    return opened
+
+
+def _reached(files: Sequence[Path]) -> OSError | None:
+    """Return why this rank cannot write one of the files."""
+    for path in files:
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+        except OSError as error:
+            return error
+    return None
+
+
+def _agree(world: World, problem: OSError | None) -> None:
+    first = next((each for each in world.allgather(problem) if each is not None), None)
+    if first is not None:
+        raise first
+
+
+def _all_done(steps: Iterable[Callable[[], None]]) -> None:
+    """Call all of them, for each may be collective, and only then raise the first error."""
+    problem: Exception | None = None
+    for step in steps:
+        try:
+            step()
+        except Exception as error:
+            problem = problem or error
+    if problem is not None:
+        raise problem if isinstance(problem, OSError) else OSError(str(problem)) from problem
 
 
 def _sync(path: str) -> None:

@@ -138,6 +138,74 @@ def test_every_rank_hears_that_one_cannot_write(world, folder, monkeypatch, writ
     assert world.root_first(hashes, folder / "run") == expected
 
 
+ERRORS = {
+    "bad input": (InputError("one.h5: damaged"), InputError, "one.h5: damaged"),
+    "a disk": (OSError(errno.EIO, os.strerror(errno.EIO), "somewhere"), StorageError, "somewhere: cannot"),
+    "anything": (LookupError("no such thing"), RuntimeError, "LookupError: no such thing"),
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS.keys())
+def test_every_rank_raises_what_one_met_while_it_read(world, folder, monkeypatch, writer, error):
+    world.root_first(write_run, folder / "run", range(N), "run")
+    raised, kind, message = error
+    if world.rank == world.size - 1:
+
+        def refuse(*_args):
+            raise raised
+
+        monkeypatch.setattr("hpc_ds.store.sources.SourceReader.read_into", refuse)
+    with pytest.raises(kind, match=message):
+        merge(folder / "run", world, writer=writer)
+    assert not world.root_first((folder / "run" / swap.PART).exists)
+
+
+@pytest.mark.parametrize("writer", ["mpiio", "hdf5"])
+def test_every_rank_hears_that_one_cannot_reach_the_files(world, folder, monkeypatch, writer):
+    world.root_first(write_run, folder / "run", range(N), "run")
+    if world.rank == world.size - 1:
+        refused = OSError(errno.EACCES, os.strerror(errno.EACCES), "somewhere")
+        monkeypatch.setattr("hpc_ds.store.writers._reached", lambda _files: refused)
+    if world.size > 1:
+        with pytest.raises(StorageError, match="somewhere: cannot be written"):
+            merge(folder / "run", world, writer=writer, samples_per_file=2)
+    monkeypatch.undo()
+    assert merge(folder / "run", world, writer=writer, samples_per_file=2).samples == N
+
+
+def test_every_rank_hears_that_one_could_not_open_a_file(world, folder, monkeypatch):
+    world.root_first(write_run, folder / "run", range(N), "run")
+    if world.size == 1:
+        pytest.skip("MPI-IO is taken between ranks only")
+    from mpi4py import MPI
+
+    if world.rank == world.size - 1:
+        real, calls = MPI.File.Open, []
+
+        class Refusing:
+            @staticmethod
+            def Open(*args):  # noqa: N802
+                calls.append(real(*args))
+                if len(calls) == 2:
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "somewhere")
+                return calls[-1]
+
+        monkeypatch.setattr(MPI, "File", Refusing)
+    with pytest.raises(StorageError, match="somewhere: cannot be written"):
+        merge(folder / "run", world, writer="mpiio", samples_per_file=5)
+    monkeypatch.undo()
+    assert merge(folder / "run", world, writer="mpiio").samples == N
+
+
+def test_large_blocks_are_written_in_pieces(world, folder, monkeypatch):
+    expected = world.root_first(lambda: merged_serially(folder / "serial"))
+    world.root_first(write_run, folder / "run", range(N), "run")
+    monkeypatch.setattr("hpc_ds.store.writers._PIECE", 1000)
+    merge(folder / "run", world, writer="mpiio")
+    assert world.root_first(hashes, folder / "run") == expected
+
+
 def test_every_rank_hears_of_bad_input(world, folder):
     with pytest.raises(InputError, match=r"layout\.json"):
         merge(folder, world)

@@ -111,6 +111,22 @@ class Zoo:
         return {str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
+class Series(Zoo):
+    """A layout without spatial axes: its files have one of a single point."""
+
+    def __init__(self):
+        fields = (Field("signal"), Field("trend", time_varying=False), Field("energy", dims=()))
+        times = Axis("time", np.linspace(0.0, 1.0, 3), "s")
+        columns = (Column("viscosity", "m2/s"), Column("scheme", choices=CHOICES))
+        self.layout = Layout("series", (), times, fields, (), columns)
+
+
+@pytest.fixture(scope="session")
+def series():
+    """Return a layout without spatial axes."""
+    return Series()
+
+
 @pytest.fixture(scope="session")
 def zoo():
     """Return a small layout with every kind of field."""

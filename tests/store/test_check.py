@@ -354,7 +354,23 @@ def test_a_simulator_that_ignores_its_parameters_is_odd(zoo, tmp_path):
             writer.append(index, zoo.sample(7), 0.1)
     merge(folder, World())
     found = [str(finding) for finding in check(folder)]
-    assert "warning: data: 4 samples equal another one, bit for bit, such as 0, 1, 2, 3 of the design" in found
+    assert (
+        "warning: data: 4 samples equal another one, bit for bit, such as 0, 1, 2, 3 of the design" in found
+    )
+
+
+def test_samples_that_share_a_checksum_by_chance_are_not_equal(folder):
+    with h5py.File(folder / TRAIN, "r+") as file:
+        file["hpc_ds/crc32"][:] = 7
+    assert not any("bit for bit" in str(finding) for finding in check(folder))
+
+
+def test_a_set_in_which_no_file_can_be_read_is_told_of(folder):
+    for path in (folder / "data").rglob("*.h5"):
+        path.write_bytes(b"nothing")
+    assert len([line for line in errors(folder) if ".h5" in line]) == len(
+        list((folder / "data").rglob("*.h5"))
+    )
 
 
 # ---- sets of others ----------------------------------------------------------------------------------------

@@ -37,6 +37,21 @@ def test_done_and_failed_samples_are_read_back(tmp_path):
     assert journals.damaged == 0
 
 
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        ("\N{GRINNING FACE}" * 400,) * 2,
+        ("\x01" * 600, "\x01" * 500),
+        ("\udc80" * 600, ("\\udc80" * 600)[:500]),
+    ],
+)
+def test_messages_of_any_characters_fit_into_a_line(tmp_path, message, kept):
+    Journal(tmp_path, "a").failed(4, "raised", message, 2)
+    journals = Journals.read(tmp_path)
+    assert journals.failed[4].message == kept
+    assert journals.damaged == 0
+
+
 def test_a_journal_without_lines_leaves_no_file(tmp_path):
     journal = Journal(tmp_path, "a")
     journal.closed()

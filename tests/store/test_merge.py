@@ -13,6 +13,7 @@ import pytest
 from hpc_ds.runtime.errors import InputError, StorageError
 from hpc_ds.runtime.world import World
 from hpc_ds.store import swap, well
+from hpc_ds.store.check import check
 from hpc_ds.store.journal import Journals
 from hpc_ds.store.merge import merge, recover
 from hpc_ds.store.moments import Moments
@@ -159,12 +160,38 @@ def test_a_second_merge_changes_nothing(run, zoo, expected):
     assert zoo.hashes(run) == expected
 
 
-def test_kept_shards_are_merged_again_to_the_same_bytes(run, zoo, expected):
+def test_kept_shards_that_are_merged_already_are_not_written_again(run, zoo, expected):
     merge(run, World(), keep_shards=True)
+    assert not merge(run, World(), keep_shards=True).changed
     assert (run / "shards").exists()
-    merge(run, World())
+    assert not merge(run, World()).changed
     assert not (run / "shards").exists()
     assert zoo.hashes(run) == expected
+
+
+def test_a_kept_shard_with_another_result_is_merged(run, zoo):
+    merge(run, World(), keep_shards=True)
+    with ShardWriter(run, "other", zoo.layout) as writer:
+        writer.journal.lost(Journals.read(run).done[5])
+        writer.append(5, zoo.sample(1005), 0.1)
+    assert merge(run, World()).changed
+    assert find_sources(run).crc(5) == zoo.crc(1005)
+
+
+@pytest.mark.parametrize("writer", ["posix", "mpiio", "hdf5"])
+def test_a_set_without_axes_is_merged_grows_and_passes_the_check(series, tmp_path, writer):
+    series.write_run(tmp_path / "once", range(N))
+    merge(tmp_path / "once", World())
+    run = tmp_path / "run"
+    series.write_run(run, range(12), 12)
+    merge(run, World(), writer=writer)
+    series.write_run(run, range(12, N), N, start=1)
+    assert merge(run, World(), writer=writer).damaged == ()
+    assert series.hashes(run) == series.hashes(tmp_path / "once")
+    assert [finding for finding in check(run) if finding.severity == "error"] == []
+    with TrainingSet(run) as train:
+        signals = [series.sample(index)["signal"] for index in train.design_index]
+        assert np.array_equal(np.reshape(train.read("signal"), np.shape(signals)), signals)
 
 
 @pytest.mark.parametrize("keep", [False, True])
@@ -212,10 +239,40 @@ def test_damaged_samples_are_named_and_nothing_is_swapped(run, zoo, expected):
 
 
 def test_a_damaged_row_is_taken_from_the_older_set(zoo, run, expected):
-    merge(run, World(), keep_shards=True)
+    merge(run, World(), keep_shards=True, samples_per_file=4)
     damage_shard_row(run, 5)
-    assert merge(run, World()).damaged == ()
+    report = merge(run, World())
+    assert report.changed and report.damaged == ()
     assert zoo.hashes(run) == expected
+
+
+def test_an_older_row_of_another_result_does_not_stand_for_a_damaged_one(zoo, run):
+    merge(run, World())
+    with ShardWriter(run, "other", zoo.layout) as writer:
+        writer.journal.lost(Journals.read(run).done[5])
+        writer.append(5, zoo.sample(1005), 0.1)
+    damage_shard_row(run, 5)
+    assert merge(run, World()).damaged == (5,)
+
+
+def test_a_data_file_that_is_broken_is_bad_input(run):
+    merge(run, World())
+    with h5py.File(next((run / "data" / "train").iterdir()), "r+") as file:
+        del file["hpc_ds/moments"]
+    with pytest.raises(InputError, match="has lost the moments of its samples"):
+        merge(run, World(), samples_per_file=4)
+    assert not (run / swap.PART).exists()
+
+
+def test_an_error_without_a_name_keeps_its_traceback(run, monkeypatch):
+    def stumble(*_args):
+        raise LookupError("no such thing")
+
+    monkeypatch.setattr("hpc_ds.store.copying._Block.fill", stumble)
+    with pytest.raises(RuntimeError, match="LookupError: no such thing") as caught:
+        merge(run, World())
+    assert "in stumble" in caught.value.__notes__[0]
+    assert not (run / swap.PART).exists()
 
 
 def test_a_damaged_row_of_a_data_file_counts_no_longer(zoo, run, expected):
@@ -306,6 +363,33 @@ def test_a_full_disk_leaves_everything_as_it_was(run, zoo, expected, monkeypatch
     assert not (run / swap.PART).exists()
     assert not (run / "data").exists()
     merge(run, World())
+    assert zoo.hashes(run) == expected
+
+
+@pytest.mark.parametrize("stuck", ["data.old", "shards"])
+def test_what_cannot_be_removed_after_the_swap_is_left_for_the_next_time(
+    zoo, tmp_path, expected, monkeypatch, stuck
+):
+    run = tmp_path / "run"
+    zoo.write_run(run, DONE[:12], 13)
+    merge(run, World())
+    zoo.write_run(run, DONE[12:], N, start=1)
+    unlink = os.unlink
+
+    def busy(path, *args, dir_fd=None, **kwargs):
+        place = path if dir_fd is None else os.path.join(os.readlink(f"/proc/self/fd/{dir_fd}"), path)
+        if stuck in str(place):
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
+        unlink(path, *args, dir_fd=dir_fd, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", busy)
+        assert merge(run, World()).changed
+        recover(run)
+        assert (run / stuck).exists()
+    assert zoo.hashes(run) == expected
+    assert not merge(run, World()).changed
+    assert not (run / stuck).exists()
     assert zoo.hashes(run) == expected
 
 

@@ -45,6 +45,16 @@ def test_damaged_files_are_passed_over(tmp_path, content):
     assert [sample.index for sample in read_failures(tmp_path)] == [7]
 
 
+def test_what_cannot_be_encoded_is_written_as_escapes(tmp_path):
+    message = b"caf\xe9".decode("utf-8", "surrogateescape")
+    write_failure(
+        tmp_path, FailedSample(7, {"file": message, message: [message]}, "raised", message, log=message)
+    )
+    found = read_failures(tmp_path)[0]
+    assert found.message == found.log == found.parameters["file"] == "caf\\udce9"
+    assert found.parameters["caf\\udce9"] == ["caf\\udce9"]
+
+
 def test_no_folder_means_no_failures_and_cannot_take_any(tmp_path):
     assert read_failures(tmp_path / "run") == []
     with pytest.raises(StorageError, match="failed: cannot be written"):

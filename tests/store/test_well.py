@@ -1,5 +1,6 @@
 """A data file has The Well's structure, and its bytes are a function of its content."""
 
+import re
 from dataclasses import replace
 
 import h5py
@@ -139,22 +140,26 @@ def test_any_number_of_dimensions_keeps_the_rules(tmp_path, dims):
     assert check_format(tmp_path / "a.h5", "a.h5") == []
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"attributes": {"viscosity": "no"}}, "attribute 'viscosity' is one that The Well's files have"),
-        ({"attributes": {"grid_type": "no"}}, "attribute 'grid_type'"),
-        (
-            {
-                "axes": (axis("time", 0.0, 1.0, 6), axis("y", 0.0, 1.0, 4)),
-                "boundaries": (),
-                "fields": (Field("u"),),
-            },
-            "'time'",
-        ),
-        ({"columns": (Column("pressure"),)}, "parameter 'pressure' of the layout is not in the design"),
-    ],
-)
-def test_what_cannot_be_written_is_refused(zoo, tmp_path, change, message):
-    with pytest.raises(InputError, match=message):
-        well.create(tmp_path / "a.h5", replace(zoo.layout, **change), rows(zoo))
+def test_a_parameter_that_the_design_lacks_is_named(zoo, tmp_path):
+    layout = replace(zoo.layout, columns=(Column("pressure"),))
+    with pytest.raises(InputError, match="parameter 'pressure' of the layout is not in the design"):
+        well.create(tmp_path / "a.h5", layout, rows(zoo))
+
+
+def test_names_of_files_sort_as_their_numbers(zoo):
+    names = [well.file_name(zoo.layout, "train", number, 10_001) for number in range(10_001)]
+    assert names == sorted(names)
+    assert well.file_name(zoo.layout, "train", 7, 10_000) == "train/zoo_train_0007.h5"
+
+
+@pytest.mark.parametrize("value", [1e39, -np.inf, np.nan])
+def test_a_parameter_beyond_single_precision_is_refused(zoo, value):
+    columns = zoo.columns(range(3)) | {"viscosity": np.array([1.0, value, 2.0])}
+    with pytest.raises(
+        InputError, match=rf"parameter 'viscosity': {re.escape(str(value))} .* other units or its logarithm"
+    ):
+        well.check_columns(zoo.layout, columns)
+
+
+def test_parameters_that_fit_pass(zoo):
+    well.check_columns(zoo.layout, zoo.columns(range(3)) | {"of another set": np.array([1e300])})
