@@ -72,6 +72,7 @@ class Bench:
         self._block = samples.simulator.block if samples.simulator.simulate_block is not None else 1
         self._slowest = 0.0
         self._limited = False
+        self._stopped = False
         self._log_start = 0
         self._started = 0.0
 
@@ -115,14 +116,9 @@ class Bench:
             self._set_aside(index, kind, message, attempts, log=log)
         self._slowest, self._limited = max(self._slowest, expected), limited
         waiting = deque(units)
-        while waiting and self._fits(ends_at):
-            unit = waiting.popleft()
-            try:
-                waiting.extendleft(reversed(self._unit(unit, retries)))
-            except Stop as stop:
-                self._say("failed", unit[0], "stop", _line(stop))
-                waiting.appendleft(unit[1:])
-                break
+        self._stopped = False
+        while waiting and not self._stopped and self._fits(ends_at):
+            waiting.extendleft(reversed(self._unit(waiting.popleft(), retries)))
         self._say("left", list(itertools.chain.from_iterable(waiting)))
         self._say("end", self._slowest, now=True)
 
@@ -131,25 +127,27 @@ class Bench:
         return ends_at is None or time.time() + self._slowest * self._block <= ends_at
 
     def _unit(self, unit: list[int], retries: int) -> list[list[int]]:
-        """Compute and record a unit; return what has to be computed apart because it failed as a whole."""
+        """Compute and record a unit; return what has to be computed apart, or is left after `Stop`."""
         for attempt in itertools.count(1):
             began = time.perf_counter()
             try:
                 results, seconds = self._compute(unit)
-            except Stop:
-                raise
+                if len(unit) == 1 and isinstance(results[0], Exception):
+                    raise results[0]
+            except Stop as stop:
+                self._stop(unit[0], stop)
+                return [unit[1:]]
             except Exception as error:
                 if len(unit) > 1:
                     return [[index] for index in unit]
                 if not may_pass(error) or attempt > retries:
-                    _check_disk(error)
-                    self._fail(unit[0], error, attempt)
+                    self._give_up(unit[0], error, attempt)
                     break
                 time.sleep(_PAUSE * attempt)
             else:
-                self._record(unit, results, seconds)
+                apart = self._record(unit, results, seconds, retries)
                 self._slowest = max(self._slowest, (time.perf_counter() - began) / self._block)
-                break
+                return apart
         return []
 
     def _compute(self, unit: list[int]) -> tuple[Sequence[Fields | Exception], float]:
@@ -184,16 +182,37 @@ class Bench:
             raise FieldError(f"{len(results)} samples were returned: {self._block} were asked for at once")
         return [results[index % self._block] for index in unit]
 
-    def _record(self, unit: list[int], results: Sequence[Fields | Exception], seconds: float) -> None:
+    def _record(
+        self, unit: list[int], results: Sequence[Fields | Exception], seconds: float, retries: int
+    ) -> list[list[int]]:
+        """Record what became of each lane; return those to be tried again, each alone."""
+        apart = []
         for index, fields in zip(unit, results, strict=True):
-            try:
-                if isinstance(fields, Exception):
-                    raise fields
-                self._recorder.record(index, fields, seconds, self._started)
-            except (FieldError, Skip) as error:
-                self._fail(index, error, 1)
+            if isinstance(fields, Stop):
+                self._stop(index, fields)
+            elif not isinstance(fields, Exception):
+                self._keep(index, fields, seconds)
+            elif retries and may_pass(fields):
+                apart.append([index])
             else:
-                self._say("done", index, seconds)
+                self._give_up(index, fields, 1)
+        return apart
+
+    def _keep(self, index: int, fields: Fields, seconds: float) -> None:
+        try:
+            self._recorder.record(index, fields, seconds, self._started)
+        except FieldError as error:
+            self._fail(index, error, 1)
+        else:
+            self._say("done", index, seconds)
+
+    def _stop(self, index: int, stop: Stop) -> None:
+        self._stopped = True
+        self._say("failed", index, "stop", _line(stop))
+
+    def _give_up(self, index: int, error: Exception, attempts: int) -> None:
+        _check_disk(error)
+        self._fail(index, error, attempts)
 
     def _fail(self, index: int, error: Exception, attempts: int) -> None:
         ctypes.CDLL(None).fflush(None)  # what a library has printed

@@ -75,7 +75,8 @@ def run_on_cluster(
 
     `drive` is called in the main thread of rank 0 as soon as there is a first worker (or trouble, or the deadline),
     whatever the launcher. Rank 0 returns within about five seconds after it: workers let their compute processes
-    close their files and end, and are killed if they do not.
+    close their files and end, and are killed if they do not. For MPI simulators it is another thread, as the main one
+    computes, and samples that are under way are finished first.
 
     Parameters
     ----------
@@ -144,7 +145,9 @@ Launch = Callable[[World, ClusterSettings, Job, Outcome, Deadline], None]
 
 def _launcher(world: World, settings: ClusterSettings, job: Job) -> Launch:
     """Return who brings the cluster up (Dask is not imported before it is needed)."""
-    if settings.scheduler is not None:
+    if job.ranks > 1:
+        from hpc_ds.simulate.launchers.groups import launch
+    elif settings.scheduler is not None:
         from hpc_ds.simulate.launchers.existing import launch
     elif settings.launcher == "dask-mpi":
         from hpc_ds.simulate.launchers.plain import launch

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import dask.config
-from distributed import Scheduler, Security, Worker
+from distributed import Client, Scheduler, Security, Worker
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from hpc_ds.simulate import tasks
@@ -54,6 +54,13 @@ class OnceOnly(SchedulerPlugin):
         """Forget how a result was computed, as of data that a client brought."""
         if finish == "memory":
             self._tasks[key].run_spec = None
+
+
+class QuietClient(Client):
+    """A client that is closed by whoever made it; one that could not connect waits and complains no further."""
+
+    def __del__(self) -> None:
+        """Do nothing."""
 
 
 class QuietScheduler(Scheduler):

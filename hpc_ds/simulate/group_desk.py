@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import queue
-import signal
+import sys
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -15,7 +16,7 @@ from hpc_ds.runtime.world import World
 from hpc_ds.simulate import started
 from hpc_ds.simulate.bench import Bench
 from hpc_ds.simulate.logs import log_path
-from hpc_ds.simulate.orders import Failure, Order, Report
+from hpc_ds.simulate.orders import Failure, FailureKind, Order, Report
 from hpc_ds.simulate.rank_group import RankGroup, end_job, set_aside
 from hpc_ds.simulate.recording import Recorder, Samples
 from hpc_ds.store.quarantine import FailedSample
@@ -23,8 +24,11 @@ from hpc_ds.store.quarantine import FailedSample
 _LOOK = 0.03
 """Seconds between looks at whether all is over."""
 
-_LAST_RESORT = 10.0
-"""Seconds past its limit after which a simulator that lets no other thread run ends the process by SIGALRM."""
+_LAST_RESORT = 5.0
+"""Seconds past its limit after which a simulator that lets no other thread run ends the job."""
+
+_SHOWN = 8
+"""Innermost calls that are recorded of where the first rank was when a sample ran past its limit."""
 
 
 class GroupDesk:
@@ -42,8 +46,8 @@ class GroupDesk:
         Unique among all groups of all sessions.
     samples : Samples
         What samples are made from.
-    deaths : mapping of int to int
-        How many jobs have ended while a sample was under way.
+    deaths : mapping of int to Deaths
+        Jobs that have ended while a sample was under way.
     """
 
     def __init__(
@@ -53,7 +57,7 @@ class GroupDesk:
         folder: Path,
         name: str,
         samples: Samples,
-        deaths: Mapping[int, int],
+        deaths: Mapping[int, started.Deaths],
     ) -> None:
         self._world, self._group, self._folder, self._name = world, group, folder, name
         self._samples, self._deaths = samples, deaths
@@ -116,20 +120,26 @@ class GroupDesk:
         return report
 
     def _settle(self, index: int, order: Order) -> None:
-        """Compute one sample, or set it aside if it has ended too many jobs."""
-        deaths = self._deaths.get(index, 0)
-        deadly = deaths > order.retries
-        message = f"the job ended {deaths} times while it was computed"
+        """Compute one sample, or set it aside for what it did to earlier jobs."""
+        aside = self._condemned(index, order.retries)
         self._bench.work(
-            [(index, "killed", message, "", deaths)] if deadly else [],
-            [] if deadly else [[index]],
+            aside,
+            [] if aside else [[index]],
             order.ends_at,
             order.expected,
             order.retries,
             order.sample_limit is not None,
         )
-        if deadly:
+        if aside:
             started.forget(self._folder, index)
+
+    def _condemned(self, index: int, retries: int) -> list[tuple[int, FailureKind, str, str, int]]:
+        jobs, stack = self._deaths.get(index, started.Deaths(0, ""))
+        if stack:
+            return [(index, "timeout", "ran past its limit and let nothing else run", stack, jobs)]
+        if jobs > retries:
+            return [(index, "killed", f"the job ended {jobs} times while it was computed", "", jobs)]
+        return []
 
     def _take(self, *event: Any, now: bool = False) -> None:
         """Take note of what the bench says."""
@@ -152,17 +162,19 @@ class GroupDesk:
             self._watch = threading.Timer(self._limit, self._overrun, (index, parameters, self._limit))
             self._watch.daemon = True
             self._watch.start()
-            signal.setitimer(signal.ITIMER_REAL, self._limit + _LAST_RESORT)
+            self._started.end_process_after(self._limit + _LAST_RESORT)
 
     def _end_watch(self) -> None:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            self._started.go_on()
 
     def _overrun(self, index: int, parameters: Mapping[str, Any], limit: float) -> None:
         message = f"ran past its limit of {limit:g} s"
-        sample = FailedSample(index, parameters, "timeout", message)
+        where = sys._current_frames().get(threading.main_thread().ident or 0)
+        stack = "".join(traceback.format_stack(where)[-_SHOWN:])
+        sample = FailedSample(index, parameters, "timeout", message, 1, stack)
         set_aside(self._folder, f"{self._name}-watch", sample)
         end_job(
             self._world,

@@ -10,7 +10,7 @@ from hpc_ds.simulate.orders import Failure
 from hpc_ds.store import quarantine
 from hpc_ds.store.design_file import read_design
 from hpc_ds.store.journal import Entry, FailureRecord, Journal, Journals
-from hpc_ds.store.sources import find_sources
+from hpc_ds.store.sources import Sources, find_sources, note_damage
 
 
 class FolderLedger:
@@ -32,13 +32,7 @@ class FolderLedger:
     def __init__(self, folder: Path, session: str) -> None:
         self._folder = folder
         self._journals = Journals.read(folder)
-        sources = find_sources(folder, self._journals)
-        self._merged = frozenset(sources.rows)
-        self._gone = [
-            entry
-            for index, entry in self._journals.done.items()
-            if index not in sources.shards and index not in self._merged
-        ]
+        self._merged = frozenset(find_sources(folder, self._journals).rows)
         self._own = Journal(folder, f"{session}-client-{uuid.uuid4().hex[:8]}")
 
     def refresh(self) -> set[int]:
@@ -66,6 +60,11 @@ class FolderLedger:
         """Samples that were computed twice with different results."""
         return self._journals.contradictions
 
+    def sources(self) -> Sources:
+        """Read what was journalled meanwhile and return where each done sample lies."""
+        self._journals.refresh()
+        return find_sources(self._folder, self._journals)
+
     def set_aside(self, failure: Failure) -> None:
         """Journal and quarantine a sample whose workers died."""
         parameters = read_design(self._folder).row(failure.index)
@@ -83,19 +82,38 @@ class FolderLedger:
         return len(failed)
 
     def withdraw_gone(self) -> int:
-        """Let samples be computed again whose shard is gone and that are not merged; return how many."""
-        gone, self._gone = self._gone, []
-        for entry in gone:
-            self._own.lost(entry)
-        self._journals.refresh()
-        return len(gone)
+        """Let samples be computed again whose shards are gone and that are not merged; return how many."""
+        there = {path.stem for path in (self._folder / "shards").glob("*.h5")}
+        touched: set[int] = set()
+        while gone := [
+            entry
+            for index, entry in self._journals.done.items()
+            if entry.shard not in there and index not in self._merged
+        ]:  # one that was computed more than once has other rows, which may be gone too
+            for entry in gone:
+                self._own.lost(entry)
+            touched |= {entry.index for entry in gone}
+            self._journals.refresh()
+        return len(touched - self._journals.done.keys())
 
     def lose(self, indices: Iterable[int]) -> None:
-        """Let samples be computed again whose rows are damaged."""
-        for index in indices:
+        """Let samples be computed again whose rows are damaged, in shards and in the merged files."""
+        damaged = set(indices)
+        note_damage(find_sources(self._folder, self._journals), damaged)
+        self._merged -= damaged
+        for index in damaged:
             while index in self._journals.done:  # it may have been computed more than once
                 self._own.lost(self._journals.done[index])
                 self._journals.refresh()
+
+    def tidy(self) -> int:
+        """Remove the records in quarantine of samples that are done by now; return how many."""
+        paths = (self._folder / quarantine.FOLDER).glob("*.json")
+        kept = {int(path.stem) for path in paths if path.stem.isdecimal()}
+        stale = kept & self.done
+        for index in stale:
+            quarantine.remove_failure(self._folder, index)
+        return len(stale)
 
     def close(self) -> None:
         """Let go of the client's own journal."""

@@ -232,7 +232,7 @@ def _runner(path: str, program: Program, space: ParameterSpace, fields: list[str
     identity = {
         "sha256": source_hash(path),
         "templates": hashlib.sha256("\0".join(templates.values()).encode()).hexdigest(),
-        **{file.name: source_hash(file) for file in _own_files(program.command, here)},
+        "files": _files_hash(path, program, here),
     }
     readers = tuple(Reader(name, program.output[name]) for name in fields)
     return Runner(path, program, templates, readers, identity)
@@ -291,10 +291,41 @@ def _check_places(path: str, program: Program, templates: Mapping[str, str], spa
             )
 
 
-def _own_files(command: list[str], here: Path) -> list[Path]:
-    """Files that the command names by their paths: the user's program, or a script that an interpreter runs."""
-    words = [filled(word, {"here": str(here)}) for word in command if places_of(word) <= {"here"}]
-    return [here / word for word in words if os.sep in word and (here / word).is_file()]
+def _files_hash(path: str, program: Program, here: Path) -> str:
+    """Return a hash of all files that a program's description names, beside the templates."""
+    digest = hashlib.sha256()
+    named = dict.fromkeys([*program.links, *_own_files(program, here)])
+    for name in named:
+        for file in _files_in(here / name):
+            inside = file.relative_to(here / name).as_posix() if file != here / name else ""
+            digest.update(f"{name}\0{inside}\0{_file_hash(path, file)}\n".encode())
+    return digest.hexdigest()
+
+
+def _own_files(program: Program, here: Path) -> list[str]:
+    """Names of files in the command and the environment: the user's program, a script, a table."""
+    words = [word for word in program.command if places_of(word) <= {"here"}]
+    told = [filled(word, {"here": str(here)}) for word in words] + list(program.environment.values())
+    paths = [text.rpartition("=")[2] for text in told]  # --table={here}/table.dat
+    return [
+        os.path.relpath(here / one, here) if (here / one).resolve().is_relative_to(here) else one
+        for one in paths
+        if os.sep in one and (here / one).is_file()
+    ]
+
+
+def _files_in(path: Path) -> list[Path]:
+    return sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+
+
+def _file_hash(path: str, file: Path) -> str:
+    if file.suffix == ".py":  # with what it imports from beside it
+        return source_hash(file)
+    try:
+        with open(file, "rb") as opened:  # a mesh may be larger than the memory
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: {file}: {error.strerror}") from None
 
 
 def _scratch(program: Program, here: Path) -> str | None:

@@ -77,7 +77,7 @@ def declare(**sections: Any) -> Callable[[F], F]:
 def load_function(reference: str, options: Mapping[str, Any], parameters_file: str | None) -> Simulator:
     """Return the simulator that ``path/to/file.py:name`` is.
 
-    The name is a function, declared by `simulator` or by the parameter file; a `Simulator`; or a function of one
+    The name is a function, declared by `declare` or by the parameter file; a `Simulator`; or a function of one
     argument, the options, that returns one.
 
     Raises

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import pickle
 import sys
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 PATIENCE = 60.0
 """Seconds that a rank on which a sample failed waits for the others of its group, which may never come; twice the
 longest sample so far if that is more."""
+
+_ABORTING = 5.0
+"""Seconds that the launcher gets to end all ranks before this one ends itself: some miss it when two speak at once."""
 
 _FORWARDED = 0.2
 """Seconds that the launcher gets to forward a rank's last words."""
@@ -206,6 +210,7 @@ def end_job(world: World, line: str) -> NoReturn:
     """Say why and end all ranks; may be called from any thread."""
     print(f"hpc-ds: rank {world.rank} of {world.size}: {line.rstrip()}", file=sys.stderr, flush=True)
     time.sleep(_FORWARDED)
+    faulthandler.dump_traceback_later(_ABORTING, exit=True, file=open(os.devnull))  # noqa: SIM115
     mpi = sys.modules["mpi4py.MPI"]
     if threading.current_thread() is threading.main_thread() or mpi.Query_thread() == mpi.THREAD_MULTIPLE:
         world.abort()

@@ -111,6 +111,7 @@ def conclude(job: Job, tally: Tally) -> Outcome:
     """Write the summary and return what the folder holds."""
     ledger = FolderLedger(job.path, job.session)
     missing = job.target - len(ledger.refresh())
+    ledger.tidy()
     note = tally.stopped or (f"{missing} samples are missing" if missing else None)
     design = read_design(job.path)
     summary = make_summary(job, read_layout(job.path), design, ledger, tally, _merged(job.path))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from hpc_ds.runtime.errors import InputError, StorageError
 from hpc_ds.simulate import logs
 from hpc_ds.simulate.child import Child, Ending
+from hpc_ds.simulate.dispatch import Halt
 from hpc_ds.simulate.orders import Failure, FailureKind, Order, Report
 
 _IN_VAIN = 5
@@ -68,22 +70,28 @@ class Shift:
 
         Raises
         ------
-        InputError, StorageError, RuntimeError
+        InputError, StorageError, Halt
             What all samples share: a simulator that cannot be loaded, a full disk, a process that cannot start.
         """
         in_vain = 0
         while self._open:
-            child = self._desk.child()
+            child = self._child()
             self._progressed = False
             self._command(child)
             if self._follow(child):
                 break
             in_vain = 0 if self._progressed else in_vain + 1
             if in_vain >= _IN_VAIN:
-                raise RuntimeError(
-                    f"{in_vain} compute processes ended before they began a sample: {child.name}"
-                )
+                raise _halt(f"{in_vain} compute processes ended before they began a sample", child.log)
         return self.report
+
+    def _child(self) -> Child:
+        try:
+            return self._desk.child()
+        except Halt:
+            raise
+        except RuntimeError as error:
+            raise Halt(f"{error}; what was printed lies in {self._order.folder}/logs") from error
 
     def _command(self, child: Child) -> None:
         assert child.block is not None
@@ -120,7 +128,7 @@ class Shift:
                     self._desk.slowest = max(self._desk.slowest, slowest)
                     return True
                 case ["broken", *what]:
-                    raise trouble(what)
+                    raise trouble(what, child.log)
 
     def _idle(self) -> None:
         self._current, self._until = [], math.inf
@@ -190,13 +198,23 @@ def units(indices: dict[int, bool], block: int) -> list[list[int]]:
     return list(together.values())
 
 
-def trouble(what: Sequence[Any]) -> Exception:
-    """Return the error that a compute process told of: it concerns all samples."""
+def trouble(what: Sequence[Any], log: Path | None = None) -> Exception:
+    """Return the error that a compute process told of, which concerns all samples; `log` is the file it printed to."""
     match what:
         case ["input", message]:
             return InputError(message)
         case ["storage", number, reason, path]:
             return StorageError(number, reason, path)
         case [_, message]:
-            return RuntimeError(message)
-    return RuntimeError(f"a compute process said {list(what)}")
+            return Halt(f"a compute process broke: {message}{_seen_in(log)}")
+    return Halt(f"a compute process said {list(what)}{_seen_in(log)}")
+
+
+def _halt(what: str, log: Path) -> Halt:
+    """Return the error of processes that end without a word, but perhaps with one in their log."""
+    last = logs.tail(log).rpartition("\n")[2]
+    return Halt(f"{what}{f': {last}' if last else ''}{_seen_in(log)}")
+
+
+def _seen_in(log: Path | None) -> str:
+    return f" (see {log})" if log is not None and log.exists() else ""

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import errno
+import faulthandler
 import os
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from hpc_ds.runtime.errors import StorageError
 
 FOLDER = "started"
+
+_WIDTH = 13
+
+
+class Deaths(NamedTuple):
+    """Jobs that ended while a sample was under way."""
+
+    jobs: int
+    stack: str
+    """What the process did when `Started.end_process_after` ended it; empty if none was ended so."""
 
 
 class Started:
@@ -41,10 +52,23 @@ class Started:
                 self._path.parent.mkdir(exist_ok=True)
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                 self._descriptor = os.open(self._path, flags, 0o666)
-            os.pwrite(self._descriptor, b"%12d\n" % index, 0)
+                os.lseek(self._descriptor, _WIDTH, os.SEEK_SET)
+            os.pwrite(self._descriptor, b"%*d\n" % (_WIDTH - 1, index), 0)
         except OSError as error:
             number = error.errno or errno.EIO
             raise StorageError(number, error.strerror or str(error), str(self._path)) from error
+
+    def end_process_after(self, seconds: float) -> None:
+        """End this process (exit code 1) unless `go_on` is called in time, whatever its threads do meanwhile.
+
+        No thread of Python's is needed for that: a simulator in compiled code may hold the interpreter for ever.
+        """
+        assert self._descriptor is not None, "no sample was begun"
+        faulthandler.dump_traceback_later(seconds, exit=True, file=self._descriptor)
+
+    def go_on(self) -> None:
+        """Let the process go on."""
+        faulthandler.cancel_dump_traceback_later()
 
     def close(self) -> None:
         """Take back what was said: the process ends in good order."""
@@ -55,21 +79,33 @@ class Started:
                 self._path.unlink()
 
 
-def deaths(folder: Path) -> Counter[int]:
-    """Return how many jobs ended while each sample was under way, of those that are remembered."""
-    return Counter(index for index, _ in _records(folder))
+def deaths(folder: Path) -> dict[int, Deaths]:
+    """Return what is remembered of jobs that ended while samples were under way, by design index."""
+    found: dict[int, Deaths] = {}
+    for index, stack, _ in _records(folder):
+        known = found.get(index, Deaths(0, ""))
+        found[index] = Deaths(known.jobs + 1, stack or known.stack)
+    return found
 
 
 def forget(folder: Path, index: int) -> None:
     """Forget the jobs that ended while this sample was under way."""
-    for known, path in _records(folder):
+    for known, _, path in _records(folder):
         if known == index:
             with suppress(OSError):
                 path.unlink()
 
 
-def _records(folder: Path) -> Iterator[tuple[int, Path]]:
+def tidy(folder: Path) -> None:
+    """Remove the folder of these records if there are none; when no process of the run is at work."""
+    with suppress(OSError):
+        (folder / FOLDER).rmdir()
+
+
+def _records(folder: Path) -> Iterator[tuple[int, str, Path]]:
+    """Yield index, stack and file of each process that did not end in good order."""
     with suppress(FileNotFoundError):
         for path in (folder / FOLDER).iterdir():
             with suppress(OSError, ValueError):
-                yield int(path.read_text()), path
+                index, _, stack = path.read_text(errors="replace").partition("\n")
+                yield int(index), stack, path

@@ -51,3 +51,28 @@ def test_hash_is_that_of_the_bytes(tmp_path):
     assert source_hash(write(tmp_path, "x")) == hashlib.sha256(b"x").hexdigest()
     with pytest.raises(InputError, match="No such file"):
         source_hash(tmp_path / "nowhere.py")
+
+
+def test_hash_covers_what_is_imported_from_beside_the_file(tmp_path):
+    (tmp_path / "parts").mkdir()
+    write(tmp_path, "from . import deep\n", "parts/__init__.py")
+    write(tmp_path, "from .. import nothing\n", "parts/deep.py")
+    write(tmp_path, "import numpy\n", "beside.py")
+    write(tmp_path, "", "stranger.py")
+    path = write(tmp_path, "import math, parts\n\ndef late():\n    from beside import one\n")
+    hashes = [source_hash(path)]
+    for name in ("parts/__init__.py", "parts/deep.py", "beside.py", "own.py"):
+        write(tmp_path, (tmp_path / name).read_text() + "# another text\n", name)
+        hashes.append(source_hash(path))
+    assert len(set(hashes)) == len(hashes), "each of them counts"
+    write(tmp_path, "# another text\n", "stranger.py")
+    load_object(f"{write(tmp_path, 'x = 1', 'stranger.py')}:x", "a number")
+    assert source_hash(path) == hashes[-1], "what it does not import does not count, imported or not"
+
+
+def test_hash_does_not_depend_on_where_the_folder_lies(tmp_path):
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        write(folder, "one = 1\n", "beside.py")
+        write(folder, "import beside\n")
+    assert source_hash(tmp_path / "a" / "own.py") == source_hash(tmp_path / "b" / "own.py")

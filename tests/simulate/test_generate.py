@@ -38,6 +38,11 @@ def picky(parameters, rng):
 
 def hopeless(parameters, rng):
     raise ValueError("never")
+
+def without_licence(parameters, rng):
+    if parameters["modes"] == 2 and os.path.exists(os.path.join(HERE, "no licence")):
+        raise ValueError("no licence")
+    return simulate(parameters, rng)
 """
 
 BUILT = """
@@ -75,6 +80,17 @@ dims = []
 [boundaries.x]
 kind = "PERIODIC"
 dims = ["x"]
+"""
+
+DECAY = """
+import numpy as np
+from hpc_ds.simulate import declare
+
+T = np.linspace(0, 1, 5)
+
+@declare(parameters={"rate": {"bounds": [0.5, 2], "units": "1/s"}}, times=T, fields={"mass": {"units": "kg"}})
+def decay(parameters, rng):
+    return {"mass": np.exp(-parameters["rate"] * T)}
 """
 
 
@@ -178,11 +194,43 @@ def test_failed_samples_are_left_out_and_told(run, place):
 
 
 def test_failed_samples_are_tried_again_when_asked(run, place):
-    run("set", 16, function="picky")
-    (place / "space.toml").touch()
-    outcome = run("set", 16, function="picky", retry_failed=True)
-    assert outcome.failed > 0
-    assert {record.attempts for record in Journals.read("set").failed.values()} == {1}
+    (place / "no licence").touch()
+    first = run("set", 16, function="without_licence")
+    failed = [index for index in range(16) if read_design("set").row(index)["modes"] == 2]
+    assert first.failed == len(failed) > 0
+    assert sorted(path.name for path in Path("set/failed").iterdir()) == [f"{i:06d}.json" for i in failed]
+    (place / "no licence").unlink()
+    before = times_computed(place)
+    outcome = run("set", 16, function="without_licence", retry_failed=True)
+    assert times_computed(place) - before == len(failed), "only those that failed"
+    assert (outcome.done, outcome.failed) == (16, 0)
+    assert list(Path("set/failed").iterdir()) == []
+    assert Journals.read("set").failed == {}
+    run("whole", 16, function="without_licence")
+    assert contents("set") == contents("whole")
+
+
+def test_an_ensemble_of_ordinary_differential_equations_has_times_only(place):
+    (place / "decay.py").write_text(DECAY)
+
+    def grow(out, samples):
+        cluster = ClusterSettings(processes=2)
+        return generate(
+            "decay.py:decay", folder=out, samples=samples, cluster=cluster, tell=lambda line: None
+        )
+
+    assert grow("set", 6).done == 6
+    assert grow("set", 12).done == 12
+    grow("whole", 12)
+    assert contents("set") == contents("whole")
+    assert [finding for finding in check("set") if finding.severity == "error"] == []
+    with TrainingSet("set", "train") as found:
+        rates = found.parameters["rate"]
+        mass = found.read("mass", slice(None))
+        assert mass.shape[:2] == (len(rates), 5)
+        assert np.allclose(
+            mass.reshape(len(rates), 5), np.exp(-rates[:, None] * np.linspace(0, 1, 5)), rtol=1e-6
+        )
 
 
 def test_a_run_without_a_single_good_sample_ends_in_order(run):

@@ -41,6 +41,7 @@ from hpc_ds.runtime.errors import InputError
 from hpc_ds.simulate.simulators import load_simulator
 found = load_simulator("wave")
 print(found.name, found.simulate({"a": 2.0}, None), found.space.names)
+print(found.identity)
 try:
     load_simulator("wve")
 except InputError as error:
@@ -58,4 +59,5 @@ def test_installed_package_adds_a_simulator(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
     assert lines[0] == "wave {'u': 2.0} ('a',)"
-    assert "did you mean 'wave'" in lines[1]
+    assert lines[1] == "{'plugin': 'wave', 'version': 'wave-package 1.0'}", "another version is another run"
+    assert "did you mean 'wave'" in lines[2]

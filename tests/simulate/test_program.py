@@ -231,6 +231,31 @@ def test_compiled_solver_gives_the_known_answer(write, tmp_path):
     assert load_simulator(str(tmp_path / "heat.toml")).identity != found.identity
 
 
+NAMES = """
+command = ["sh", "{here}/run.sh", "--table={here}/table.dat", "{speed}"]
+links = ["mesh.dat", "tables"]
+environment = { CHEMISTRY = "./chemistry.dat" }
+
+[output.u]
+file = "u.txt"
+"""
+
+
+def test_identity_covers_every_file_that_is_named(write, tmp_path):
+    (tmp_path / "tables").mkdir()
+    names = ("run.sh", "table.dat", "mesh.dat", "tables/one", "chemistry.dat")
+    for name in names:
+        write(name, "first")
+    path = write("named.toml", NAMES + DECLARED)
+    seen = [load_simulator(path).identity]
+    for name in (*names, "tables/two"):
+        write(name, "second")
+        seen.append(load_simulator(path).identity)
+        assert seen[-1] != seen[-2], name
+    write("stranger", "second")
+    assert load_simulator(path).identity == seen[-1]
+
+
 # one line for what is wrong
 
 

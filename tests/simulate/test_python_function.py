@@ -109,6 +109,15 @@ def test_identity_is_that_of_the_file(write):
     assert load_simulator(f"{path}:simulate", {}, space).identity != first
 
 
+def test_identity_covers_what_the_file_imports_from_beside_it(write):
+    space = write("space.toml", DECLARATIONS)
+    write("friction_of_line.py", "drag = 1\n")
+    path = write("line.py", "from friction_of_line import drag\n" + PLAIN)
+    first = load_simulator(f"{path}:simulate", {}, space).identity
+    write("friction_of_line.py", "drag = 2\n")
+    assert load_simulator(f"{path}:simulate", {}, space).identity != first
+
+
 def test_decorated_function_needs_no_file(write):
     found = load_simulator(f"{write('own.py', DECORATED)}:flow")
     assert found.name == "flow"
@@ -221,7 +230,7 @@ def test_declaration_that_is_wrong_is_told(write, old, new, told):
         ("def simulate(options):\n    return 1 / 0", r"ZeroDivisionError: division by zero \(line 2\)"),
         (
             "from hpc_ds.simulate import declare\n@declare(field={})\ndef simulate(a, b): pass",
-            r"own.py: simulator\(...\): no key 'field'; did you mean 'fields'",
+            r"own.py: declare\(...\): no key 'field'; did you mean 'fields'",
         ),
         (
             "from hpc_ds.simulate import declare\n@declare(parameters={}, fields={'u': {}})\n"

@@ -39,16 +39,18 @@ def launch(
     with ExitStack() as stack:
         world.root_first(_connect, world, settings.scheduler, job, held, stack)
         if held:
-            _lead(world, held[0], work, deadline)
+            _lead(world, held[0], job, work, deadline)
         else:
             attend(world, deadline, None)
             farewell(world)
 
 
-def _lead(world: World, client: Client, work: Callable[[Cluster], None], deadline: Deadline) -> None:
+def _lead(
+    world: World, client: Client, job: Job, work: Callable[[Cluster], None], deadline: Deadline
+) -> None:
     from hpc_ds.simulate.remote import Remote
 
-    ranks, remote = Ranks(world, deadline, None), Remote(client)
+    ranks, remote = Ranks(world, deadline, None), Remote(client, job)
 
     def slots() -> int:
         ranks.hear()
@@ -68,10 +70,10 @@ def _connect(world: World, address: str, job: Job, held: list[Client], stack: Ex
 
     (job.path / "logs").mkdir(exist_ok=True)
     stack.enter_context(dask_set_up(job.path / "logs" / "client.log"))
-    from distributed import Client
+    from hpc_ds.simulate.dask_nodes import QuietClient
 
     try:
-        held.append(Client(address, timeout=_ANSWER, set_as_default=False))
+        held.append(QuietClient(address, timeout=_ANSWER, set_as_default=False))
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(

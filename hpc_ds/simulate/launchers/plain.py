@@ -52,7 +52,7 @@ def launch(
 
     with dask_set_up(_log(world, job), settings.dashboard):
         if world.rank == _CLIENT:
-            _lead(world, settings, host, keys, work)
+            _lead(world, settings, job, host, keys, work)
         else:
             _execute(world, settings, host, keys, None)
 
@@ -75,7 +75,12 @@ def _log(world: World, job: Job) -> Path:
 
 
 def _lead(
-    world: World, settings: ClusterSettings, host: str, keys: Keys, work: Callable[[Cluster], None]
+    world: World,
+    settings: ClusterSettings,
+    job: Job,
+    host: str,
+    keys: Keys,
+    work: Callable[[Cluster], None],
 ) -> None:
     """Be the client, in this thread; dask-mpi's thread for it waits, and closes the scheduler when this is over."""
     import dask.config
@@ -94,7 +99,7 @@ def _lead(
         client = Client(
             dask.config.get("scheduler-address"), security=RunSecurity(keys), set_as_default=False
         )
-        remote = Remote(client)
+        remote = Remote(client, job)
         work(Cluster(client, remote.slots, remote.trouble, remote.dashboard()))
         hush_dask()
         remote.close()

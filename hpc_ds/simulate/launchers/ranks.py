@@ -63,9 +63,9 @@ class Ranks:
         for rank in range(1, self._world.size):
             self._world.post((_END, ""), rank)
 
-    def wait(self) -> None:
+    def wait(self, seconds: float = _FAREWELL) -> None:
         """Wait until the other ranks have said `farewell`; afterwards no message is on its way."""
-        end = time.monotonic() + _FAREWELL
+        end = time.monotonic() + seconds
         while self._ended < self._world.size - 1 and time.monotonic() < end:
             self.hear()
             time.sleep(_LOOK / 3)
@@ -76,18 +76,45 @@ class Ranks:
             print(f"hpc-ds: rank {rank} has no worker: {text}", file=sys.stderr, flush=True)
 
 
+class Attendance:
+    """What a rank above 0 tells rank 0 and hears from it.
+
+    Parameters
+    ----------
+    world : World
+        The ranks.
+    deadline : Deadline
+        Of this rank; a reason to stop is told.
+    supervisor : Supervisor or None
+        Of this rank; its trouble is told.
+    """
+
+    def __init__(self, world: World, deadline: Deadline, supervisor: Supervisor | None = None) -> None:
+        self._world, self._deadline, self._supervisor = world, deadline, supervisor
+        self._over = self._said_reason = self._said_trouble = False
+
+    def over(self) -> bool:
+        """Tell rank 0 what it must know, and return whether it has said that all is over."""
+        self._over |= any(kind == _END for _, (kind, _) in self._world.poll())
+        reason = self._deadline.reason()
+        if reason is not None and not (self._over or self._said_reason):
+            self._world.post((_REASON, reason), 0)
+            self._said_reason = True
+        own = self._supervisor
+        if own is not None and own.trouble is not None and not (self._over or self._said_trouble):
+            self._world.post((_NO_WORKER, _with_host(own.trouble)), 0)
+            self._said_trouble = True
+        return self._over
+
+    def wait(self) -> None:
+        """Wait until all is over."""
+        while not self.over():
+            time.sleep(_LOOK)
+
+
 def attend(world: World, deadline: Deadline, supervisor: Supervisor | None) -> None:
     """Wait, on a rank above 0, until rank 0 says that it is over; tell it what it must know."""
-    said_reason = said_trouble = False
-    while all(kind != _END for _, (kind, _) in world.poll()):
-        reason = deadline.reason()
-        if reason is not None and not said_reason:
-            world.post((_REASON, reason), 0)
-            said_reason = True
-        if supervisor is not None and supervisor.trouble is not None and not said_trouble:
-            world.post((_NO_WORKER, _with_host(supervisor.trouble)), 0)
-            said_trouble = True
-        time.sleep(_LOOK)
+    Attendance(world, deadline, supervisor).wait()
 
 
 def farewell(world: World) -> None:

@@ -41,7 +41,7 @@ def launch(
     supervisor = Supervisor(Plan(job.folder, job.session, processes, f"rank{world.rank}"))
     try:
         held: list[SchedulerThread] = []  # on rank 0 only: it cannot be sent
-        address, keys = world.root_first(_open_scheduler, host, settings, job, held)
+        address, keys = world.root_first(open_scheduler, host, settings, job, held)
         supervisor.introduce(Invitation(address, host, keys.certificate, keys.private))
         if held:
             _lead(world, held[0], supervisor, work, deadline)
@@ -59,16 +59,21 @@ def check_dashboard(settings: ClusterSettings) -> None:
         raise InputError("--dashboard: needs bokeh, which is not installed: pip install bokeh")
 
 
-def _open_scheduler(
-    host: str, settings: ClusterSettings, job: Job, held: list[SchedulerThread]
+def open_scheduler(
+    host: str,
+    settings: ClusterSettings,
+    job: Job,
+    held: list[SchedulerThread],
+    silent_workers: bool = False,
 ) -> tuple[str, Keys]:
-    """Do rank 0's part; the scheduler is handed out through `held`."""
+    """Do rank 0's part: start a scheduler, handed out through `held`, and return its address and keys."""
     from hpc_ds.simulate.scheduler import SchedulerThread
 
     logs = job.path / "logs"
     logs.mkdir(exist_ok=True)
     keys = make_keys()
-    held.append(SchedulerThread(host, keys, settings.dashboard, logs / "scheduler.log"))
+    log = logs / "scheduler.log"
+    held.append(SchedulerThread(host, keys, settings.dashboard, log, silent_workers))
     return held[0].address, keys
 
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from hpc_ds.runtime.errors import InputError
-from hpc_ds.runtime.plugins import plugin, plugin_names
+from hpc_ds.runtime.plugins import GROUP, plugin, plugin_names
 from hpc_ds.runtime.suggest import unknown
 from hpc_ds.simulate.declarations import read_sections
 from hpc_ds.simulate.parameters import SPACE_KEYS
@@ -62,7 +62,17 @@ def load_simulator(
         raise InputError(
             f"simulator '{reference}': {known}; or give path/to/file.py:name or path/to/solver.toml"
         )
-    return simulator_of(offered, reference, given, parameters_file, {"plugin": reference})
+    identity = {"plugin": reference, "version": _version(reference)}
+    return simulator_of(offered, reference, given, parameters_file, identity)
+
+
+def _version(reference: str) -> str:
+    """Return the name and version of the package that offers a plug-in."""
+    from importlib.metadata import entry_points
+
+    found = next(iter(entry_points(group=GROUP, name=f"simulate.{reference}")), None)
+    offers = found.dist if found is not None else None
+    return f"{offers.name} {offers.version}" if offers is not None else ""
 
 
 def _narrowed(made: Simulator, parameters_file: str | None) -> Simulator:

@@ -9,7 +9,8 @@ import zoo  # found by conftest.py
 from hpc_ds.runtime.errors import StorageError
 from hpc_ds.runtime.random import stream
 from hpc_ds.simulate.bench import Bench
-from hpc_ds.simulate.simulator import Simulator
+from hpc_ds.simulate.simulator import Retry, Simulator, Skip, Stop
+from hpc_ds.store.layout import FieldError
 
 
 class Given:
@@ -85,6 +86,63 @@ def test_a_bad_lane_loses_only_itself(answer, trial, whole):
     one.work([[0, 1, 2, 3]])
     assert one.kept.bytes == {index: whole[index] for index in (0, 2, 3)}
     assert list(one.kept.aside) == [1]
+
+
+RETURNED = {
+    "no answer": (ValueError("no answer"), "raised", "ValueError: no answer"),
+    "no state": (Skip("no steady state"), "skipped", "no steady state"),
+    "no network": (Retry("the network is down"), "gave up", "the network is down"),
+    "no field": (FieldError("field 'u' diverged"), "invalid", "field 'u' diverged"),
+    "no table": (Stop("the table is missing"), "stop", "the table is missing"),
+}
+
+
+def returning(errors):
+    """Return a block simulator whose lanes hold exceptions: `errors` by word, each a list that is used up."""
+
+    def lanes(parameters, rngs):
+        return [
+            errors[one["what"]].pop(0) if errors.get(one["what"]) else zoo.fields(one, rng)
+            for one, rng in zip(parameters, rngs, strict=True)
+        ]
+
+    return Simulator("zoo", None, zoo.LAYOUT, simulate_block=lanes, block=4)
+
+
+@pytest.mark.parametrize("answer", ["no answer", "no state", "no network", "no field"])
+def test_an_exception_that_a_lane_holds_fails_that_sample_alone(answer, trial):
+    error, kind, message = RETURNED[answer]
+    one = trial({1: answer}, simulator=returning({answer: [error]}))
+    one.work([[0, 1, 2, 3], [4, 5, 6, 7]])
+    assert one.told("failed") == [(1, kind, message)]
+    assert sorted(one.kept.bytes) == [0, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_stop_that_a_lane_holds_is_told_with_its_own_sample(trial):
+    error, kind, message = RETURNED["no table"]
+    one = trial({2: "no table"}, simulator=returning({"no table": [error]}))
+    one.work([[0, 1, 2, 3], [4, 5]])
+    assert one.told("failed") == [(2, kind, message)]
+    assert sorted(one.kept.bytes) == [0, 1, 3], "what was computed is kept"
+    assert one.told("left") == [([4, 5],)]
+    assert one.kept.aside == {}
+
+
+def test_a_passing_reason_that_a_lane_holds_is_tried_again_alone(trial, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    one = trial({1: "busy"}, simulator=returning({"busy": [Retry("busy")]}))
+    one.work([[0, 1, 2, 3]], retries=2)
+    assert [event[0] for event in one.told("start")] == [[0, 1, 2, 3], [1]]
+    assert sorted(one.kept.bytes) == [0, 1, 2, 3]
+
+
+def test_a_passing_reason_that_stays_is_given_up(trial, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    one = trial({1: "busy"}, simulator=returning({"busy": [Retry("busy")] * 99}))
+    one.work([[0, 1]], retries=2)
+    assert one.told("failed") == [(1, "gave up", "busy")]
+    assert one.kept.aside[1].attempts == 3
+    assert list(one.kept.bytes) == [0]
 
 
 def test_a_block_that_returns_too_few_samples_is_invalid(trial):

@@ -2,16 +2,21 @@
 
 import json
 import os
+import pickle
 import signal
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hpc_ds.runtime.errors import InputError, StorageError
 from hpc_ds.simulate import logs, tasks
+from hpc_ds.simulate.dispatch import Halt
 from hpc_ds.simulate.pool import Pool
+from hpc_ds.store.design_file import write_design
 from hpc_ds.store.journal import Entry, Journal
 
 HARMLESS = ["prints", "leaves a thread", "reads"]
@@ -172,8 +177,28 @@ def test_a_process_that_dies_while_it_starts_is_told_by_its_last_line(make_run, 
     broken = tmp_path / "broken.py"
     broken.write_text("import os\nprint('no licence for this machine', flush=True)\nos._exit(7)\n")
     (run.path / "simulator.json").write_text(json.dumps({**recipe, "reference": f"{broken}:simulate"}))
-    with pytest.raises(RuntimeError, match="cannot start: no licence for this machine"):
+    with pytest.raises(Halt, match=r"cannot start: no licence for this machine; .*/logs$"):
         run.compute()
+
+
+def test_a_compute_process_that_breaks_halts_the_run_in_one_line_with_its_log(make_run, monkeypatch):
+    run = make_run(["fine"])
+    (run.path / "design.h5").unlink()
+    write_design(
+        run.path, {"a": np.zeros(1)}
+    )  # the parameter `what` is gone: no sample can be set aside for that
+    order = replace(run.order, indices=(0, 7))
+    pool = run.pool()
+    with pytest.raises(
+        Halt, match=r"^a compute process broke: IndexError: .*7.* \(see .*/logs/.*\.log\)$"
+    ) as caught:
+        pool.run(order)
+    pool.close()
+    assert "\n" not in str(caught.value)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (type(again), str(again)) == (Halt, str(caught.value))
+    log = Path(str(caught.value).rpartition("(see ")[2].rstrip(")"))
+    assert "IndexError" in log.read_text()
 
 
 def test_a_disk_that_refuses_ends_the_order(make_run):
