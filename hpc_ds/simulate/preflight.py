@@ -30,6 +30,20 @@ def check_cluster(world: World, settings: ClusterSettings) -> None:
         agreed(world, address_of, settings.interface)
 
 
+def check_ranks(world: World, settings: ClusterSettings, simulator: str, ranks: int) -> None:
+    """Refuse what an MPI simulator whose samples take so many ranks cannot run on.
+
+    Raises
+    ------
+    InputError
+        On all ranks.
+    """
+    if ranks > 1:
+        from hpc_ds.simulate.launchers import groups
+
+        groups.check(world, settings, simulator, ranks)
+
+
 def is_private(address: str) -> bool:
     """Return whether what goes to a scheduler is encrypted or stays on this machine."""
     host = address.partition("://")[2].rpartition(":")[0].strip("[]")

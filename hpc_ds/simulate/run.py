@@ -16,7 +16,7 @@ from hpc_ds.simulate import session
 from hpc_ds.simulate.dispatch import Tally
 from hpc_ds.simulate.job import Job
 from hpc_ds.simulate.plan import Plan, make_plan
-from hpc_ds.simulate.preflight import check_cluster, is_private
+from hpc_ds.simulate.preflight import check_cluster, check_ranks, is_private
 from hpc_ds.simulate.settings import GROWABLE, ClusterSettings, Settings, make_settings
 from hpc_ds.simulate.summary import Outcome
 
@@ -99,7 +99,8 @@ def generate(
             f"warning: --scheduler {cluster.scheduler}: anybody on the way can read this and run code; use tls://"
         )
     plans: list[Plan] = []  # on rank 0 only: a simulator cannot be sent
-    config = world.root_first(_plan, path, simulator, options or {}, parameters, settings, plans)
+    config, ranks = world.root_first(_plan, path, simulator, options or {}, parameters, settings, plans)
+    check_ranks(world, cluster, simulator, ranks)
     with RunFolder.open(path, "simulate", config, GROWABLE, world, sys.argv, settings.seed) as opened:
         job = world.root_first(session.begin, opened.path, plans, retry_failed, tell)
         return _work(job, opened, cluster, world, deadline or Deadline(None), tell)
@@ -200,10 +201,10 @@ def _plan(
     parameters: str | None,
     settings: Settings,
     plans: list[Plan],
-) -> dict[str, Any]:
-    """Make the plan on rank 0, which keeps it in `plans`, and return the configuration."""
+) -> tuple[dict[str, Any], int]:
+    """Make the plan on rank 0, which keeps it in `plans`; return the configuration and the ranks a sample takes."""
     plans.append(make_plan(path, simulator, options, parameters, settings))
-    return plans[0].config
+    return plans[0].config, plans[0].simulator.ranks
 
 
 def _set_state(opened: RunFolder, outcome: Outcome, world: World) -> None:

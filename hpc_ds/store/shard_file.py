@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from hpc_ds.runtime.atomic import temporary_beside
 from hpc_ds.runtime.errors import StorageError
 from hpc_ds.store.layout import Layout
 
@@ -112,14 +113,19 @@ def _stride(dataset: h5py.Dataset) -> int:
 
 def _create(path: Path, image: bytes, places: Places) -> int:
     path.parent.mkdir(exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    if path.exists():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    # A kill between two of these steps must not leave half a file under the name of a shard.
+    new = temporary_beside(path)
+    descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         write_all(descriptor, np.frombuffer(image, np.uint8), 0)
         os.ftruncate(descriptor, places.size)
         write_all(descriptor, np.full(places.rows, -1, dtype="<i8"), places.place(INDEX, 0)[0])
+        new.rename(path)
     except OSError:
         os.close(descriptor)
-        path.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
         raise
     return descriptor
 

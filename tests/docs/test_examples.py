@@ -47,9 +47,10 @@ PARTS = ["oscillator.py"]
 """Examples that other examples run."""
 SOME_FAIL = ["careful.py"]
 DATA = [name for name in EXAMPLES if name.startswith("make_")]
-SCRIPTS = [
-    name for name in EXAMPLES if name.endswith(".py") and name not in {*MODELS, *SIMULATIONS, *PARTS, *DATA}
-]
+FOR_RANKS = ["sum_over_ranks.py"]
+"""Examples that one process alone cannot run."""
+NOT_ALONE = {*MODELS, *SIMULATIONS, *PARTS, *DATA, *FOR_RANKS}
+SCRIPTS = [name for name in EXAMPLES if name.endswith(".py") and name not in NOT_ALONE]
 BURGERS = ["resolution=64", "solver_resolution=256", "step=0.01"]
 
 
@@ -98,6 +99,16 @@ def test_every_simulator_and_design_of_the_manual_runs(manual, environment, name
     printed = run([*HPC_DS, *words], manual, environment, code=3 if name in SOME_FAIL else 0)
     assert "of 8 samples" in printed
     assert [finding for finding in check(manual / out) if finding.severity == "error"] == []
+
+
+@pytest.mark.parametrize("name", FOR_RANKS)
+def test_every_simulator_for_several_ranks_of_the_manual_runs(manual, environment, mpiexec, name):
+    from hpc_ds.store.check import check
+
+    words = ["simulate", f"{name}:simulate", "--samples", "8", "--out", "sets/ranks"]
+    result = mpiexec(3, [*HPC_DS, *words], cwd=manual, env=environment)
+    assert (result.returncode, "8 of 8 samples" in result.stdout) == (0, True), result.stderr
+    assert [finding for finding in check(manual / "sets/ranks") if finding.severity == "error"] == []
 
 
 def test_parameter_spaces_of_the_manual_are_read():

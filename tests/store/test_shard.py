@@ -259,6 +259,22 @@ def test_every_journalled_row_survives_a_kill(tmp_path, repository, plain_enviro
     assert check_kills(4, tmp_path, repository, plain_environment) > 0
 
 
+@pytest.mark.parametrize("step", ["ftruncate", "pwrite"])
+def test_a_shard_that_is_being_made_is_none_yet(tmp_path, monkeypatch, step):
+    class Killed(BaseException):
+        """Like a kill: nothing is tidied up that an end by exception would tidy up."""
+
+    def kill(*_):
+        raise Killed
+
+    layout = small_layout()
+    monkeypatch.setattr(os, step, kill)
+    with pytest.raises(Killed):
+        ShardWriter(tmp_path, "a", layout).append(0, small_sample(layout, 0), 0.5)
+    assert shard_paths(tmp_path) == []
+    assert len(list((tmp_path / "shards").iterdir())) == 1
+
+
 @pytest.mark.slow
 def test_every_journalled_row_survives_many_kills(tmp_path, repository, plain_environment):
     assert check_kills(40, tmp_path, repository, plain_environment) > 1000
