@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hpc_ds.cli.app import Config, OutOrFile, Time, app, is_set, seconds, setting, teller
+from hpc_ds.cli.app import Config, OutOrFile, Time, app, is_set, named_values, seconds, setting, teller
 from hpc_ds.runtime.errors import EXIT_AGAIN, EXIT_FAILURE, EXIT_PARTLY, InputError
 from hpc_ds.simulate.settings import ClusterSettings, Settings, make_cluster_settings, make_settings
 
@@ -133,7 +133,7 @@ def _read_order(config: str | None, params: dict[str, Any]) -> tuple[dict[str, A
     return {
         "folder": folder,
         "parameters": given.pop("parameters", None),
-        "options": _options(given.pop("option", {})),
+        "options": named_values(given.pop("option", {})),
         "retry_failed": given.pop("retry_failed", False),
         "cluster": make_cluster_settings(_taken(given, ClusterSettings)),
         "settings": make_settings(given),
@@ -142,29 +142,6 @@ def _read_order(config: str | None, params: dict[str, Any]) -> tuple[dict[str, A
 
 def _taken(given: dict[str, Any], model: type[ClusterSettings]) -> dict[str, Any]:
     return {name: given.pop(name) for name in list(given) if name in model.model_fields}
-
-
-def _options(values: list[str] | dict[str, Any]) -> dict[str, Any]:
-    """Read ``name=value`` texts; a value is what it would be in TOML, but a date or a table is a text."""
-    if isinstance(values, dict):
-        return values
-    found = {}
-    for text in values:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise InputError(f"--option '{text}': write name=value, such as resolution=256")
-        found[name.strip().replace("-", "_")] = _toml_value(value.strip())
-    return found
-
-
-def _toml_value(text: str) -> Any:
-    import tomllib
-
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-    return value if isinstance(value, str | int | float | list) else text
 
 
 def _finish(outcome: Outcome, world: World) -> None:

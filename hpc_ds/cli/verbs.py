@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Collection
 from typing import Annotated
 
 import typer
@@ -53,7 +54,7 @@ def status(folder: Annotated[str, typer.Argument(help="A run folder, running or 
         last = lines[-1]
         figures = [str(last["phase"])] if last.get("phase") else []
         figures += [f"{last['failed']} failed"] if last.get("failed") else []
-        what = "samples" if state["kind"] == "simulate" else "scans"
+        what = {"simulate": "samples", "learn": "steps"}.get(state["kind"], "scans")
         typer.echo(", ".join([f"{last['label']}: {last['done']} of {last['total']} {what}", *figures]))
 
 
@@ -70,11 +71,12 @@ def compare(
 
 @app.command()
 def init(
-    engine: Annotated[str, typer.Argument(help="infer or simulate")],
+    engine: Annotated[str, typer.Argument(help="infer, simulate or learn")],
     what: Annotated[
         str | None,
         typer.Argument(
-            help="infer: spectrum, linear, or file.py:name. simulate: a simulator's name, file.py:name or solver.toml."
+            help="infer: spectrum, linear, or file.py:name. simulate: a simulator's name, file.py:name or solver.toml. "
+            "learn: a network's name."
         ),
     ] = None,
 ) -> None:
@@ -85,20 +87,36 @@ def init(
         from hpc_ds.simulate.examples import example
 
         typer.echo(example(what or "burgers"))
+    elif engine == "learn":
+        _init_learn(what or "fno")
     else:
-        raise InputError(f"hpc-ds init {engine}: infer and simulate have a configuration")
+        raise InputError(f"hpc-ds init {engine}: infer, simulate and learn have a configuration")
 
 
 def _init_infer(model: str) -> None:
     from hpc_ds.infer.request import keys_of
 
-    command = typer.main.get_command(app).commands["infer"]  # type: ignore[attr-defined]
-    known = ("out", "time", *keys_of(model), *Settings.model_fields)
     typer.echo(f"# hpc-ds infer {model} data.csv --config this-file.toml --out runs/first")
+    known = ("out", "time", *keys_of(model), *Settings.model_fields)
+    _print_options("infer", known, lambda name: _example(name, model))
+
+
+def _init_learn(network: str) -> None:
+    from hpc_ds.learn.settings import EXAMPLES
+
+    typer.echo(f"# hpc-ds learn {network} data/burgers --config this-file.toml --out runs/first")
+    known = ("out", "time", "option", *EXAMPLES)
+    special = {"out": '"runs/first"', "time": '"2:00:00"', "option": "{ width = 64 }"}
+    _print_options("learn", known, lambda name: special.get(name) or EXAMPLES[name])
+
+
+def _print_options(verb: str, known: Collection[str], example: Callable[[str], str]) -> None:
+    """Print the options of a verb as comments of a TOML file, each with its help and an example."""
+    command = typer.main.get_command(app).commands[verb]  # type: ignore[attr-defined]
     for parameter in command.params:
         if parameter.param_type_name == "option" and parameter.name in known:
             key = parameter.name.replace("_", "-")
-            typer.echo(f"\n# {parameter.help}\n# {key} = {_example(parameter.name, model)}")
+            typer.echo(f"\n# {parameter.help}\n# {key} = {example(parameter.name)}")
 
 
 def _example(name: str, model: str) -> str:

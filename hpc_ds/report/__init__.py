@@ -1,8 +1,9 @@
 """Turn a run folder into one HTML page that a person can read, print and send.
 
 `build` writes ``report.html`` into the folder. The modules beside this one make the page of infer runs, those in
-`hpc_ds.report.ensemble` that of simulation runs; `hpc_ds.report.frame` and `hpc_ds.report.record` are what all pages
-share. Importing this package is cheap: matplotlib and rich are loaded when they draw.
+`hpc_ds.report.ensemble` that of simulation runs, those in `hpc_ds.report.training` that of trainings;
+`hpc_ds.report.frame` and `hpc_ds.report.record` are what all pages share. Importing this package is cheap: matplotlib
+and rich are loaded when they draw.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ from hpc_ds.runtime.atomic import write_text
 
 __all__ = ["PAGES", "build"]
 
-PAGES = {"infer": "hpc_ds.report.page", "simulate": "hpc_ds.report.ensemble.page"}
+PAGES = {
+    "infer": "hpc_ds.report.page",
+    "simulate": "hpc_ds.report.ensemble.page",
+    "learn": "hpc_ds.report.training.page",
+}
 """The module that makes the page of each kind of run, by its function ``html(folder)``."""
 
 

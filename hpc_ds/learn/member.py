@@ -1,0 +1,91 @@
+"""One network of a training: its parts put together, trained by a group of ranks, and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from hpc_ds.learn.augment import Augment
+from hpc_ds.learn.events import Events
+from hpc_ds.learn.feeder import Feeder
+from hpc_ds.learn.group import Group
+from hpc_ds.learn.network_file import save_network
+from hpc_ds.learn.normaliser import fit_normalisers
+from hpc_ds.learn.plan import Plan, input_spread
+from hpc_ds.learn.predictor import Predictor
+from hpc_ds.learn.trainer import Trainer, TrainingResult
+from hpc_ds.runtime.deadline import Deadline
+from hpc_ds.runtime.progress import Progress
+from hpc_ds.runtime.snapshot import Snapshots
+from hpc_ds.runtime.world import World
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a network's files lie, and who shows how it goes."""
+
+    folder: Path
+    """Of the network: the run folder, or one for each member of an ensemble."""
+    world: World
+    """Of all ranks: only its rank 0 shows anything."""
+    progress_file: Path
+    label: str
+
+    def progress(self, total: int, done: int) -> Progress:
+        """Return the progress of so many steps."""
+        return Progress(self.world, self.progress_file, total, self.label, done)
+
+
+def train_member(
+    plan: Plan, member: int, place: Place, group: Group, deadline: Deadline, tell: Callable[[str], None]
+) -> tuple[TrainingResult, Predictor]:
+    """Train a network from where its folder has it, and keep it there; collective over `group`.
+
+    Raises
+    ------
+    TrainingFailure
+        On all ranks of the group, as `Trainer.run`.
+    InputError
+        On all ranks of the group: data that hold a NaN, or that a rank cannot read.
+    StorageError
+        The disk refuses.
+    """
+    settings = plan.settings
+    inputs, targets = fit_normalisers(plan.train, settings, group)
+    predictor = Predictor(plan.card, plan.network(member), inputs, targets).to(group.device)
+    augment = Augment(settings, plan.train, input_spread(inputs)) if settings.augment else None
+    dtype = torch.float64 if settings.precision == "float64" else torch.float32
+    feeder = Feeder(plan.train, group.device, settings.prefetch, augment, dtype)
+    group.world.root_first(_make_folder, place.folder)
+    events = Events(place.folder / "events")
+    trainer = Trainer(
+        predictor=predictor,
+        train=plan.train,
+        valid=plan.valid,
+        order=plan.order(member),
+        feeder=feeder,
+        loss=plan.loss(predictor.target).to(group.device),
+        metrics=plan.metrics(),
+        settings=settings,
+        group=group,
+        snapshots=Snapshots(place.folder / "snapshots"),
+        history_file=place.folder / "history.json",
+        progress=place.progress,
+        deadline=deadline,
+        tell=tell,
+        member=member,
+        on_epoch=events.epoch,
+    )
+    try:
+        result = trainer.run()
+    finally:
+        events.close()
+    group.world.root_first(save_network, place.folder / "network", predictor)
+    return result, predictor
+
+
+def _make_folder(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,1 @@
+"""Loops over activations that torch would run through memory several times."""
