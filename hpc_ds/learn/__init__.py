@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hpc_ds.learn.export import export_network as export_network
     from hpc_ds.learn.network_file import load_network as load_network
     from hpc_ds.learn.networks import build_network as build_network
+    from hpc_ds.learn.prediction import load_run as load_run
     from hpc_ds.learn.prediction import predict as predict
     from hpc_ds.learn.run import train as train
     from hpc_ds.learn.settings import Settings as Settings
@@ -23,6 +24,7 @@ _WHERE = {
     "export_network": "export",
     "grad_cam": "attention",
     "load_network": "network_file",
+    "load_run": "prediction",
     "predict": "prediction",
     "train": "run",
 }

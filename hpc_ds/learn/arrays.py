@@ -94,10 +94,15 @@ def open_array_file(
 
 
 def array_splits(path: Path) -> tuple[str, ...]:
-    """Return the splits that a file of plain arrays has."""
-    named = _named_splits(_listed(path))
-    beside = _files_beside(path)
-    return tuple(split for split in SPLITS if split in (named or beside or SPLITS))
+    """Return the splits that a file of plain arrays has, of rows split by their number those that get some."""
+    arrays = _listed(path)
+    there = _named_splits(arrays) or _files_beside(path)
+    if there:
+        return tuple(split for split in SPLITS if split in there)
+    codes = split_codes(
+        np.arange(max((stored.shape[0] for stored in arrays.values() if stored.shape), default=0))
+    )
+    return tuple(split for code, split in enumerate(SPLITS) if (codes == code).any())
 
 
 # Which arrays belong to which split

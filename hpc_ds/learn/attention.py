@@ -25,7 +25,7 @@ def grad_cam(
     signed: bool = False,
     block: int = 32,
 ) -> Tensor:
-    """Return maps (n, *grid) of how much each place speaks for an output (Grad-CAM, equations 1 and 2).
+    r"""Return maps (n, \*grid) of how much each place speaks for an output (Grad-CAM, equations 1 and 2).
 
     With A_k the channels of a layer's output, y the output asked for and Z the places of the layer's grid, the map is
     the positive part of ``sum_k alpha_k A_k``, where ``alpha_k`` is the mean of ``dy/dA_k`` over the Z places. Behind
@@ -35,11 +35,11 @@ def grad_cam(
     Parameters
     ----------
     network : nn.Module
-        Takes (n, channels, *grid), in one, two or three dimensions.
+        Takes (n, channels, \*grid), in one, two or three dimensions.
     inputs : Tensor
-        (n, channels, *grid), as the network takes them: normalised.
+        (n, channels, \*grid), as the network takes them: normalised.
     layer : str, optional
-        A convolution, or any part that gives (n, channels, *grid), by its name, e.g. ``layer4.1.conv2`` or ``layer4``;
+        A convolution, or any part that gives (n, channels, \*grid), by its name, e.g. ``layer4.1.conv2`` or ``layer4``;
         by default the network's `attention_layer`, or else its last convolution.
     target : int, sequence of int or Tensor, optional
         Which output, one for all or one a sample: the class, the scalar, the channel of fields (its mean over the

@@ -14,7 +14,7 @@ from hpc_ds.learn.rendezvous import local_rank
 from hpc_ds.learn.torch_world import TorchWorld, find_launch
 from hpc_ds.runtime.agreement import agreed
 from hpc_ds.runtime.errors import InputError
-from hpc_ds.runtime.world import World, get_world
+from hpc_ds.runtime.world import World, adopt, get_world
 
 Comm = Literal["auto", "mpi", "gloo", "nccl"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -35,7 +35,9 @@ def learn_world() -> World:
     launch = find_launch(os.environ)
     if launch is None:
         return get_world()
-    return World() if launch.size == 1 else TorchWorld.start(launch)
+    world = World() if launch.size == 1 else TorchWorld.start(launch)
+    adopt(world)
+    return world
 
 
 def join(world: World, comm: Comm = "auto", device: Device = "auto") -> Group:
@@ -62,6 +64,13 @@ def join(world: World, comm: Comm = "auto", device: Device = "auto") -> Group:
         return Group(world, on)
     backend = _choose_backend(world, comm, on, shared)
     return MpiGroup(world, on) if backend == "mpi" else TorchGroup(world, on, backend)
+
+
+def check_devices(world: World, comm: Comm = "auto", device: Device = "auto") -> None:
+    """Refuse what `join` would, without making a group; collective (`InputError` on all ranks)."""
+    on, shared = _choose_device(world, device)
+    if world.size > 1:
+        _choose_backend(world, comm, on, shared)
 
 
 def _choose_device(world: World, wanted: Device) -> tuple[torch.device, bool]:

@@ -38,11 +38,11 @@ _TRACED = 2
 def export_network(
     run: str | os.PathLike[str], path: str | os.PathLike[str], format: Format | None = None
 ) -> Path:
-    """Write the network of a training, with its normalisation, for any number of samples at once.
+    r"""Write the network of a training, with its normalisation, for any number of samples at once.
 
-    What is written takes ``inputs`` (n, *input_shape) in physical units and gives ``prediction`` (n, *target_shape) in
-    physical units, or ``probability`` (n, classes), and then ``spread`` where the network or an ensemble has one. It is
-    read back, run and compared with the original before the file has its name.
+    What is written takes ``inputs`` (n, \*input_shape) in physical units and gives ``prediction`` (n, \*target_shape)
+    in physical units, or ``probability`` (n, classes), and then ``spread`` where the network or an ensemble has one. It
+    is read back, run and compared with the original before the file has its name.
 
     Parameters
     ----------

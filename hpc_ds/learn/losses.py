@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -106,7 +108,7 @@ def make_loss(
     word, numbers = _parsed(name or _DEFAULTS[task])
     kind = _kind(word, task)
     counts = None if class_counts is None else np.asarray(class_counts, dtype=np.int64)
-    score = kind.build(_Request(word, _numbers(word, kind, numbers), axes, counts))
+    score = kind.build(_Request(word, _numbers(word, kind, numbers), axes, counts, normaliser))
     return Loss(word, score, normaliser if kind.physical else None, kind.outputs)
 
 
@@ -142,6 +144,7 @@ class _Request:
     numbers: dict[str, float]
     axes: Sequence[GridAxis]
     class_counts: np.ndarray | None
+    normaliser: Any = None
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,23 @@ class _Kind:
     physical: bool = False
     numbers: tuple[tuple[str, float], ...] = ()
     outputs: int = 1
+
+
+class _RelativeL2(nn.Module):
+    """Errors by the norm of the target, or by a part of the usual norm where the normaliser tells that."""
+
+    def __init__(self, request: _Request) -> None:
+        super().__init__()
+        self.usual = 0.0  # of one point of the grid, over all channels
+        if request.normaliser is not None and len(request.normaliser.mean):
+            squares = request.normaliser.mean.square() + request.normaliser.std.square()
+            self.usual = float(squares.sum().sqrt())
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        points = target[0, 0].numel() if len(target) else 1
+        return scores.relative_l2(
+            prediction, target, scores.RELATIVE_TO_LEAST * self.usual * math.sqrt(points)
+        )
 
 
 class _H1(nn.Module):
@@ -213,7 +233,7 @@ def _plain(score: Score) -> Callable[[_Request], Score]:
 
 
 _KINDS = {
-    "relative-l2": _Kind(_VALUES, _plain(scores.relative_l2), physical=True),
+    "relative-l2": _Kind(_VALUES, _RelativeL2, physical=True),
     "h1": _Kind(("fields",), _H1, physical=True),
     "latitude-l2": _Kind(("fields",), _LatitudeL2),
     "l2": _Kind(_VALUES, _plain(scores.mean_squared)),

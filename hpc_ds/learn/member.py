@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from hpc_ds.learn.augment import Augment
 from hpc_ds.learn.events import Events
 from hpc_ds.learn.feeder import Feeder
 from hpc_ds.learn.group import Group
 from hpc_ds.learn.network_file import save_network
 from hpc_ds.learn.normaliser import fit_normalisers
-from hpc_ds.learn.plan import Plan, input_spread
+from hpc_ds.learn.plan import Plan
 from hpc_ds.learn.predictor import Predictor
 from hpc_ds.learn.trainer import Trainer, TrainingResult
 from hpc_ds.runtime.deadline import Deadline
@@ -44,6 +43,8 @@ def train_member(
 ) -> tuple[TrainingResult, Predictor]:
     """Train a network from where its folder has it, and keep it there; collective over `group`.
 
+    Of a sharded training only rank 0 returns the whole network; the others read it from the folder.
+
     Raises
     ------
     TrainingFailure
@@ -56,9 +57,8 @@ def train_member(
     settings = plan.settings
     inputs, targets = fit_normalisers(plan.train, settings, group)
     predictor = Predictor(plan.card, plan.network(member), inputs, targets).to(group.device)
-    augment = Augment(settings, plan.train, input_spread(inputs)) if settings.augment else None
     dtype = torch.float64 if settings.precision == "float64" else torch.float32
-    feeder = Feeder(plan.train, group.device, settings.prefetch, augment, dtype)
+    feeder = Feeder(plan.train, group.device, settings.prefetch, plan.augment(inputs), dtype)
     group.world.root_first(_make_folder, place.folder)
     events = Events(place.folder / "events")
     trainer = Trainer(
@@ -83,8 +83,17 @@ def train_member(
         result = trainer.run()
     finally:
         events.close()
+    if settings.reduction == "sharded" and group.size > 1:
+        predictor = Predictor(plan.card, plan.network(member), inputs, targets)
+        group.world.root_first(_fill, predictor, result)
     group.world.root_first(save_network, place.folder / "network", predictor)
-    return result, predictor
+    return replace(result, weights={}), predictor
+
+
+def _fill(predictor: Predictor, result: TrainingResult) -> None:
+    """Give a whole network the weights that were split over the ranks: rank 0 has them together."""
+    state = {name: torch.from_numpy(array) for name, array in result.weights.items()}
+    predictor.network.load_state_dict(state)
 
 
 def _make_folder(folder: Path) -> None:

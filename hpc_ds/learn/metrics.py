@@ -24,7 +24,7 @@ _VALUES = ("fields", "scalars")
 
 _SQUARED = {"squared_error": recorders.squared_error}
 _TARGET_MOMENTS = {"target_mean": recorders.target_mean, "target_variance": recorders.target_variance}
-_RELATIVE_L2 = {"relative_l2": recorders.relative_l2}
+_NORMS = {"norms": recorders.norms}
 _CLASSES: dict[str, Recorder] = {
     "probability": lambda batch: batch.prediction,
     "label": lambda batch: batch.target,
@@ -101,7 +101,7 @@ def sample_error(task: str) -> tuple[str, Mapping[str, Recorder], Callable[[Reco
     classes -log of the probability of the right one.
     """
     if task == "fields":
-        return "relative L2", _RELATIVE_L2, lambda records: records["relative_l2"]
+        return "relative L2", _NORMS, _relative_l2
     if task == "scalars":
         return "error/sd", _SQUARED | _TARGET_MOMENTS, _standardised_error
     return "-log p", _CLASSES, lambda records: classification.surprise(*_classes(records))
@@ -112,6 +112,14 @@ def sample_error(task: str) -> tuple[str, Mapping[str, Recorder], Callable[[Reco
 
 def _mean(name: str) -> Callable[[Records], float]:
     return lambda records: float(records[name].mean())
+
+
+def _relative_l2(records: Records) -> Values:
+    """Return ||error|| / ||target|| of each sample; targets that have died away count as a part of the usual norm."""
+    error, target = records["norms"].T
+    least = scores.RELATIVE_TO_LEAST * np.sqrt(np.mean(np.square(target)))
+    size = np.maximum(target, least)
+    return error / np.where(size > 0.0, size, 1.0)
 
 
 def _by_target(name: str) -> Mapping[str, Callable[[Records], Values]]:
@@ -324,7 +332,9 @@ class _Kind:
 
 
 _KINDS = {
-    "relative_l2": _Kind(_VALUES, lambda r: Metric("relative_l2", _RELATIVE_L2, _mean("relative_l2"))),
+    "relative_l2": _Kind(
+        _VALUES, lambda r: Metric("relative_l2", _NORMS, lambda records: float(_relative_l2(records).mean()))
+    ),
     "rmse": _Kind(_VALUES, _rmse),
     "mae": _Kind(_VALUES, lambda r: _value("mae", recorders.absolute_error, "target")),
     "r2": _Kind(_VALUES, _r2),

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
+from hpc_ds.learn.augment import Augment, make_augment
 from hpc_ds.learn.dataset import Dataset, available_splits, open_dataset
 from hpc_ds.learn.losses import Loss, make_loss, outputs_needed
 from hpc_ds.learn.metrics import Metric, make_metrics
@@ -69,6 +69,11 @@ class Plan:
         network, _ = _network(self.reference, self.options, self.card, settings)
         return network.double() if settings.precision == "float64" else network
 
+    def augment(self, inputs: Normaliser) -> Augment | None:
+        """Return the random symmetries, None where there are none."""
+        spread = inputs.std.cpu().numpy() if len(inputs.std) else None
+        return make_augment(self.settings, self.train, spread)
+
     def loss(self, target: Normaliser) -> Loss:
         """Return what is made small."""
         labels = self.train.labels()
@@ -117,11 +122,12 @@ def make_plan(
         "network": reference,
         "options": dict(options),
         "source": source_hash(reference.rpartition(":")[0]) if ":" in reference else None,
-        "data": {"path": os.fspath(data), "content": _content(Path(data))},
+        "data": {"path": os.path.abspath(data), "content": _content(Path(data))},
         **settings.model_dump(),
         "weights_content": _content(Path(settings.weights)) if settings.weights else None,
     }
     plan = Plan(reference, options, settings, splits, card, count_parameters(network), config, tuple(remarks))
+    plan.augment(Normaliser.identity())
     plan.loss(Normaliser.identity())
     plan.metrics()
     plan.order(0)
@@ -179,8 +185,3 @@ def _content(path: Path) -> str:
             while block := stream.read(_HASHED):
                 digest.update(block)
     return digest.hexdigest()
-
-
-def input_spread(normaliser: Normaliser) -> np.ndarray | None:
-    """Return the spread of the input channels, (channels,), None where they are not normalised."""
-    return normaliser.std.numpy() if len(normaliser.std) else None

@@ -45,10 +45,10 @@ def predict(
     threads: int = 1,
     tell: Tell = lambda line: None,
 ) -> Path:
-    """Predict all samples of `data` with the network of a training; collective.
+    r"""Predict all samples of `data` with the network of a training; collective.
 
     Samples are predicted in fixed blocks, block k on rank k modulo the number of ranks, so that the file has the same
-    bytes on any number of them. It holds ``sample`` (n,); ``prediction`` (n, *target_shape), and ``spread`` where the
+    bytes on any number of them. It holds ``sample`` (n,); ``prediction`` (n, \*target_shape), and ``spread`` where the
     network or an ensemble gives one; of classes ``probability`` (n, classes) and ``class`` (n,); and ``error`` (n,)
     where the data say what is right.
 
@@ -66,7 +66,7 @@ def predict(
         Samples that are predicted together; part of the result's bits.
     rollout : int
         Of networks that predict the next times of their inputs: how often they are applied, each time to what they
-        said before; ``prediction`` then is (n, rollout, *target_shape). 0 applies them once.
+        said before; ``prediction`` then is (n, rollout, \*target_shape). 0 applies them once.
     world : World, optional
         The ranks; by default all.
     device : {"auto", "cpu", "cuda"}

@@ -45,9 +45,9 @@ def squared_log_error(batch: Batch) -> Tensor:
     return over_grid(scores.squared_log(batch.prediction, batch.target))
 
 
-def relative_l2(batch: Batch) -> Tensor:
-    """`hpc_ds.learn.scores.relative_l2`, (n,)."""
-    return scores.relative_l2(batch.prediction, batch.target)
+def norms(batch: Batch) -> Tensor:
+    """L2 norms of the error and of the target over all channels and points, (n, 2)."""
+    return torch.stack([scores.norm(batch.prediction - batch.target), scores.norm(batch.target)], dim=1)
 
 
 def vrmse(batch: Batch) -> Tensor:

@@ -8,17 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpc_ds.learn.distributed import join, learn_world
+from hpc_ds.learn.distributed import check_devices, join, learn_world
 from hpc_ds.learn.evaluation import Evaluation, evaluate
 from hpc_ds.learn.evaluation_file import write_evaluation
 from hpc_ds.learn.group import Group
 from hpc_ds.learn.member import Place, train_member
-from hpc_ds.learn.network_file import load_network, save_network
+from hpc_ds.learn.network_file import save_network
 from hpc_ds.learn.outcome import FORMAT, Outcome, State
 from hpc_ds.learn.plan import Plan, make_plan
+from hpc_ds.learn.prediction import load_run
 from hpc_ds.learn.predictor import Predictor
 from hpc_ds.learn.recovery import TrainingFailure
 from hpc_ds.learn.reduction import check_ranks
+from hpc_ds.learn.schedules import ENDLESS
 from hpc_ds.learn.settings import GROWABLE, Settings, make_settings
 from hpc_ds.learn.threading import set_threads
 from hpc_ds.learn.trainer import TrainingResult
@@ -35,9 +37,6 @@ Tell = Callable[[str], None]
 
 SUMMARY = "summary.json"
 EVALUATION = "evaluation.h5"
-
-_FREE_OF_EPOCHS = ("constant", "step")
-"""Schedules that say nothing of when the training ends: it may then go on."""
 
 
 def train(
@@ -102,11 +101,12 @@ def train(
     crowded = set_threads(settings.threads, world)
     keep_freed_memory()
     plan = agreed(world, make_plan, network, data, options or {}, settings)
+    check_devices(world, settings.comm, settings.device)
     if settings.members == 1:
         check_ranks(settings.reduction, settings.lanes, world.size)
     for line in (*plan.remarks, *filter(None, [crowded])):
         tell(line)
-    growable = GROWABLE | ({"epochs"} if settings.schedule in _FREE_OF_EPOCHS else set())
+    growable = GROWABLE | {"data.path"} | ({"epochs"} if settings.schedule in ENDLESS else set())
     with RunFolder.open(path, "learn", plan.config, growable, world, sys.argv, settings.seed) as opened:
         tell(_estimate(plan))
         results, predictors = _train_all(plan, path, world, deadline or Deadline(None), tell)
@@ -189,7 +189,7 @@ def _evaluate(
     """Write how good the network, or all members as one, is on valid and test; return the metrics; collective."""
     settings = plan.settings
     with join(world, settings.comm, settings.device) as group:
-        predictor = predictors[0] if settings.members == 1 else _ensemble(path, settings.members, group)
+        predictor = _whole(plan, path, predictors, group)
         spread = plan.card.task != "classify" and (plan.card.spread or settings.members > 1)
         metrics = plan.metrics(spread)
         found: dict[str, Evaluation] = {}
@@ -204,15 +204,13 @@ def _evaluate(
     return reached
 
 
-def _ensemble(path: Path, members: int, group: Group) -> Ensemble:
-    """Return all members as one, read from their files, which their groups have written."""
+def _whole(plan: Plan, path: Path, predictors: Sequence[Predictor], group: Group) -> Predictor | Ensemble:
+    """Return the network, or all members as one, on all ranks; read from files where others wrote them."""
+    settings = plan.settings
+    if settings.members == 1 and (settings.reduction != "sharded" or group.size == 1):
+        return predictors[0]
     group.world.barrier()
-    folders = [member_folder(path, member, members) for member in range(members)]
-    return Ensemble(agreed(group.world, _load_all, folders, group)).to(group.device).eval()
-
-
-def _load_all(folders: Sequence[Path], group: Group) -> list[Predictor]:
-    return [load_network(folder, group.device) for folder in folders]
+    return agreed(group.world, load_run, path, group.device)
 
 
 def _write_found(

@@ -38,13 +38,22 @@ class GridAxis(Protocol):
         """Whether the point after the last is the first."""
 
 
-def relative_l2(prediction: Tensor, target: Tensor) -> Tensor:
-    """Return ||prediction - target|| / ||target|| of each sample, (n,), over all channels and points together.
+RELATIVE_TO_LEAST = 1e-3
+"""A target whose norm is a smaller part of what is usual counts as this part of it in relative L2 errors: a field that
+has died away would otherwise outweigh all others."""
 
-    The norms are those of Li et al. 2021 (arXiv 2010.08895), section 5. Where the target is zero throughout, the
-    error is not divided.
+
+def relative_l2(prediction: Tensor, target: Tensor, least: float = 0.0) -> Tensor:
+    """Return ||prediction - target|| / max(||target||, least) of each sample, (n,), over all channels and points.
+
+    The norms are those of Li et al. 2021 (arXiv 2010.08895), section 5. Where both are zero, the error is not divided.
     """
-    return _ratio(_norm(prediction - target), _norm(target))
+    return _ratio(norm(prediction - target), norm(target).clamp(min=least))
+
+
+def norm(values: Tensor) -> Tensor:
+    """Return the L2 norm of each sample, (n,), over all channels and points together."""
+    return _norm(values)
 
 
 def mean_squared(prediction: Tensor, target: Tensor) -> Tensor:

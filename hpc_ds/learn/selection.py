@@ -104,9 +104,7 @@ def select(settings: Settings, known: Mapping[str, Quantity], place: str) -> Sel
     inputs = given["--input"] or tuple(_default_inputs(targets, known, window))
     for flag, parts in (("--input", inputs), ("--target", targets)):
         if not parts:
-            raise InputError(
-                f"{flag}: {place} leaves nothing to choose by default; name some of {', '.join(known)}"
-            )
+            raise InputError(f"{flag}: {place} has no default; name some of {', '.join(known)}")
     if window and not any(takes_window(part, known[part.name]) for part in inputs):
         raise InputError(
             f"--window {window[0]},{window[1]}: no part of --input varies in time and stands without times"

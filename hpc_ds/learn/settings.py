@@ -130,8 +130,8 @@ class Settings(BaseModel):
     """Each member sees samples drawn with replacement."""
 
     on_trouble: Literal["stop", "roll-back"] = "stop"
-    """When a loss is NaN or explodes: stop and say at which sample, or go back to the last snapshot with half the
-    learning rate."""
+    """When a loss is NaN or explodes: stop and say at which sample, or go back to the beginning of the epoch with
+    half the learning rate."""
 
     snapshot_every: float = Field(default=300.0, ge=0.0)
     """Seconds between snapshots; one is written at the end of an allotted time anyway."""
@@ -166,8 +166,8 @@ class Settings(BaseModel):
             pair = ()
         if value is None:
             return None
-        if len(pair) != 2 or min(pair) < 1:
-            raise ValueError("two positive numbers of times are needed, such as 4,1")
+        if len(pair) != 2 or pair[0] < 1 or pair[1] < 0:
+            raise ValueError("two numbers of times are needed, such as 4,1 (or 4,0: the last of the four)")
         return pair
 
     @model_validator(mode="after")

@@ -109,7 +109,8 @@ class ShardedReducer(Reducer):
     def _join_with_zeros(self) -> None:
         if self._seen is None:
             raise InputError(
-                f"rank {self._group.rank} has had no sample: fewer samples than ranks; use fewer ranks or --reduction fast"
+                f"rank {self._group.rank} has had no sample yet: there are fewer than ranks; "
+                "use fewer ranks or --reduction fast"
             )
         output = self.network(self._seen)
         output.backward(torch.zeros_like(output))

@@ -91,6 +91,17 @@ class Step:
             losses[places[0] : places[-1] + 1] = each.detach()
         return self.reducer.finish()
 
+    def spoil(self, pieces: Pieces) -> float:
+        """Take part in a step without data, so that its norm is NaN on all ranks, which is returned; collective."""
+        for key, _ in pieces:
+            with self.reducer.piece(key, 0.0):
+                for parameter in parameters_of(self.optimiser):
+                    if parameter.grad is None:
+                        parameter.grad = torch.full_like(parameter, torch.nan)
+                    else:
+                        parameter.grad.fill_(torch.nan)
+        return self.reducer.finish()
+
     def update(self, rate: float, norm: float) -> None:
         """Move the parameters along the gradient, whose norm is known, after clipping it."""
         clip = self._settings.clip
@@ -123,8 +134,12 @@ class Step:
 
 
 def seed_torch(seed: int, *key: int) -> None:
-    """Set torch's generators, of all devices, to the stream of the piece that `key` names."""
-    torch.manual_seed(int(philox_key(seed, _DROPOUT, *key)[0]))
+    """Set torch's generators, that of the CPU and that of the CUDA device, to the stream of the piece of `key`."""
+    number = int(philox_key(seed, _DROPOUT, *key)[0])
+    # Not torch.manual_seed: where CUDA was not used yet it keeps a traceback of every call for later.
+    torch.default_generator.manual_seed(number)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed(number)
 
 
 @contextmanager

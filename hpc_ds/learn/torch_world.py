@@ -21,7 +21,7 @@ from torch import Tensor
 
 from hpc_ds.learn.rendezvous import PATIENCE, choose_interface, ends_towards, host, interfaces
 from hpc_ds.runtime.errors import EXIT_FAILURE, InputError
-from hpc_ds.runtime.world import World, _checked, _error_parcel, launched_ranks
+from hpc_ds.runtime.world import SharedWorld, World, checked_ranks, launched_ranks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,7 +83,7 @@ def find_launch(environ: Mapping[str, str]) -> Launch | None:
     return _of_slurm(environ) if in_step else None
 
 
-class TorchWorld(World):
+class TorchWorld(SharedWorld):
     """Several ranks that talk through gloo; the same answers and errors as the world of an MPI launcher.
 
     A thread of its own watches for the end of the job, so that a rank which fails takes all others with it,
@@ -152,7 +152,7 @@ class TorchWorld(World):
 
     def post(self, message: Any, rank: int) -> None:
         """Leave a message for `rank` in the store."""
-        _checked([rank], self.size)
+        checked_ranks([rank], self.size)
         number = self._store.add(f"letters/{rank}", 1)
         self._store.set(f"letter/{rank}/{number}", pickle.dumps((self.rank, message)))
 
@@ -184,7 +184,7 @@ class TorchWorld(World):
 
     def split(self, ranks: Sequence[int]) -> World | None:
         """Return the world of the given ranks, renumbered in that order; None on the other ranks."""
-        chosen = tuple(_checked(ranks, self.size))
+        chosen = tuple(checked_ranks(ranks, self.size))
         if self.rank not in chosen:
             return None
         self._splits[chosen] += 1
@@ -202,31 +202,11 @@ class TorchWorld(World):
         finally:
             os._exit(code)
 
-    def root_first(self, function: Callable[..., T], *args: Any) -> T:
-        """Call the function on rank 0 only; its result or its error is that of all ranks."""
-        if self.is_root:
-            return self._root_acts(function, args)
-        result, error = pickle.loads(self.bcast(b""))
-        if error is not None:
-            error.raised_on_rank = 0
-            raise error
-        return result
-
     def _joined(self, mine: Tensor) -> list[Tensor]:
         """Return the tensors of all ranks, which have one shape."""
         parts = [torch.empty_like(mine) for _ in range(self.size)]
         self.group.allgather([parts], [mine]).wait()
         return parts
-
-    def _root_acts(self, function: Callable[..., T], args: tuple[Any, ...]) -> T:
-        try:
-            result = function(*args)
-            parcel = pickle.dumps((result, None))
-        except BaseException as error:  # the others wait: whatever it is, they must hear of it
-            self.bcast(_error_parcel(error))
-            raise
-        self.bcast(parcel)
-        return result
 
 
 class _Watch(threading.Thread):

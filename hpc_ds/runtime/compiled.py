@@ -11,7 +11,7 @@ from numba import njit
 from numba.core.codegen import get_host_cpu_features
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_COMPILED_FILES = ("runtime/compiled.py", "runtime/philox.py", "infer/priors.py", "*/kernels/*.py")
+_COMPILED_FILES = ("runtime/compiled.py", "runtime/philox.py", "infer/priors.py", "**/kernels/*.py")
 _HOME_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hpc_ds"
 
 

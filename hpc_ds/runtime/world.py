@@ -98,7 +98,7 @@ class World:
         ValueError
             There is no such rank.
         """
-        _checked([rank], self.size)
+        checked_ranks([rank], self.size)
         self._box.append((self.rank, message))
 
     def poll(self) -> list[tuple[int, Any]]:
@@ -134,7 +134,7 @@ class World:
         ValueError
             A rank that does not exist, or the same rank twice.
         """
-        return World() if self.rank in _checked(ranks, self.size) else None
+        return World() if self.rank in checked_ranks(ranks, self.size) else None
 
     def free(self) -> None:
         """Free the communicator of a world that `split` made (collective over it); otherwise do nothing."""
@@ -165,7 +165,12 @@ def get_world() -> World:
     InputError
         Launched as several ranks that cannot talk: mpi4py is missing or belongs to another MPI.
     """
-    return _the_world()
+    return _adopted[-1] if _adopted else _the_world()
+
+
+def adopt(world: World) -> None:
+    """Let `get_world` return this world from now on: that of a launcher which only one engine knows."""
+    _adopted.append(world)
 
 
 def install_abort_hook(world: World | None = None) -> None:
@@ -236,7 +241,31 @@ def without_launcher(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-class _MpiWorld(World):
+class SharedWorld(World):
+    """Several ranks: what follows from `bcast`, whatever carries it."""
+
+    def root_first(self, function: Callable[..., T], *args: Any) -> T:
+        """Call the function on rank 0 only; its result or its error is that of all ranks."""
+        if self.is_root:
+            return self._root_acts(function, args)
+        result, error = pickle.loads(self.bcast(b""))
+        if error is not None:
+            error.raised_on_rank = 0
+            raise error
+        return result
+
+    def _root_acts(self, function: Callable[..., T], args: tuple[Any, ...]) -> T:
+        try:
+            result = function(*args)
+            parcel = pickle.dumps((result, None))
+        except BaseException as error:  # the others wait: whatever it is, they must hear of it
+            self.bcast(_error_parcel(error))
+            raise
+        self.bcast(parcel)
+        return result
+
+
+class _MpiWorld(SharedWorld):
     """Several ranks over an mpi4py communicator."""
 
     comm: MPI.Intracomm
@@ -268,7 +297,7 @@ class _MpiWorld(World):
         self.comm.Allgatherv(send, [out, counts, self._mpi.DOUBLE])
 
     def post(self, message: Any, rank: int) -> None:
-        _checked([rank], self.size)
+        checked_ranks([rank], self.size)
         self._posted.append(self.comm.isend(message, rank, tag=_POST))
 
     def poll(self) -> list[tuple[int, Any]]:
@@ -298,7 +327,7 @@ class _MpiWorld(World):
         return True
 
     def split(self, ranks: Sequence[int]) -> World | None:
-        if self.rank not in _checked(ranks, self.size):
+        if self.rank not in checked_ranks(ranks, self.size):
             return None
         everyone = self.comm.Get_group()
         chosen = everyone.Incl(list(ranks))
@@ -317,24 +346,8 @@ class _MpiWorld(World):
         sys.stderr.flush()
         self._mpi.COMM_WORLD.Abort(code)
 
-    def root_first(self, function: Callable[..., T], *args: Any) -> T:
-        if self.is_root:
-            return self._root_acts(function, args)
-        result, error = pickle.loads(self.comm.bcast(b""))
-        if error is not None:
-            error.raised_on_rank = 0
-            raise error
-        return result
 
-    def _root_acts(self, function: Callable[..., T], args: tuple[Any, ...]) -> T:
-        try:
-            result = function(*args)
-            parcel = pickle.dumps((result, None))
-        except BaseException as error:  # the others wait: whatever it is, they must hear of it
-            self.comm.bcast(_error_parcel(error))
-            raise
-        self.comm.bcast(parcel)
-        return result
+_adopted: list[World] = []
 
 
 @functools.cache
@@ -371,7 +384,8 @@ def _error_parcel(error: BaseException) -> bytes:
         return pickle.dumps((None, RuntimeError(f"rank 0 raised {type(error).__name__}: {error}")))
 
 
-def _checked(ranks: Sequence[int], size: int) -> Sequence[int]:
+def checked_ranks(ranks: Sequence[int], size: int) -> Sequence[int]:
+    """Return numbers of ranks that are different and all there (`ValueError` otherwise)."""
     if len(set(ranks)) != len(ranks) or not all(0 <= rank < size for rank in ranks):
         raise ValueError(f"ranks {list(ranks)}: each must be given once and lie in 0..{size - 1}")
     return ranks

@@ -123,6 +123,12 @@ def test_splits_may_have_files(tmp_path):
         opened(path, "valid")
 
 
+def test_a_split_that_gets_no_row_is_none(tmp_path):
+    path = saved(tmp_path / "a.npz", x=normal(3, 4, 4), y=normal(3, 4, 4))
+    codes = set(split_codes(np.arange(3)).tolist())
+    assert available_splits(path) == tuple(("train", "valid", "test")[code] for code in sorted(codes))
+
+
 def test_new_inputs_count_all(tmp_path):
     path = saved(tmp_path / "a.npz", x=normal(30, 16), y=normal(30, 17, 16))
     selection = opened(path).selection

@@ -13,7 +13,9 @@ SAMPLES = np.arange(200, dtype=np.int64)
 
 @pytest.fixture
 def plane(flow_set):
-    return open_dataset(flow_set[0], "train", make_settings({"input": "velocity:0,u:0,nu", "target": "velocity:-1"}))
+    return open_dataset(
+        flow_set[0], "train", make_settings({"input": "velocity:0,u:0,nu", "target": "velocity:-1"})
+    )
 
 
 def coordinates(n=6):
@@ -45,7 +47,9 @@ def test_a_flip_turns_components_with_the_axis(plane):
 
 
 def test_a_transposition_exchanges_components_too(flow_set, tmp_path):
-    flow = open_dataset(flow_set[0], "train", make_settings({"input": "velocity:0,u:0,nu", "target": "velocity:-1"}))
+    flow = open_dataset(
+        flow_set[0], "train", make_settings({"input": "velocity:0,u:0,nu", "target": "velocity:-1"})
+    )
     like = [axis.__class__(axis.name, axis.coordinates, False) for axis in flow.axes]
     flow.axes = tuple(like)
     inputs, targets = coordinates()
@@ -65,7 +69,9 @@ def test_a_roll_shifts_periodic_axes_only_and_both_sides_alike(plane):
     shifts = {int(np.argmin(row)) for row in found[:, 0, :, 0]}
     assert shifts == set(range(6))
     for row in range(20):
-        assert np.array_equal(found[row, 0], np.roll(inputs[row, 0], int(np.argmin(found[row, 0, :, 0])), axis=0))
+        assert np.array_equal(
+            found[row, 0], np.roll(inputs[row, 0], int(np.argmin(found[row, 0, :, 0])), axis=0)
+        )
 
 
 def test_noise_has_the_spread_of_each_channel_and_leaves_numbers_alone(plane):
@@ -114,7 +120,9 @@ def test_a_function_of_the_users(plane, tmp_path):
     factors = learned[:, 0, 0, 0] / targets[:, 0, 0, 0]
     assert len(set(factors.tolist())) == 200
     assert np.allclose(found, inputs * factors[:, None, None, None])
-    with pytest.raises(InputError, match=r"mine\.py: ValueError: returned inputs of shape \(1, 6, 6\); \(4, 6, 6\)"):
+    with pytest.raises(
+        InputError, match=r"mine\.py: ValueError: returned inputs of shape \(1, 6, 6\); \(4, 6, 6\)"
+    ):
         augmented(plane, f"{path}:short", inputs, targets)
     with pytest.raises(InputError, match=r"mine\.py: ValueError: operands .* \(line 8\)"):
         augmented(plane, f"{path}:broken", inputs, targets)
@@ -127,7 +135,10 @@ def test_a_function_of_the_users(plane, tmp_path):
         ({"augment": "noise=x"}, "--augment noise=x: noise=SIGMA needs a number"),
         ({"augment": "noise=-1"}, "noise=SIGMA needs a number of at least 0"),
         ({"augment": "transpose"}, "--augment transpose: no two axes of the grid are alike"),
-        ({"augment": "flip", "input": "nu", "target": "energy:-1"}, "the inputs are numbers and lie on no grid"),
+        (
+            {"augment": "flip", "input": "nu", "target": "energy:-1"},
+            "the inputs are numbers and lie on no grid",
+        ),
         ({"augment": "no.py:name"}, "no.py: no such file"),
     ],
 )

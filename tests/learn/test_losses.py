@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from hpc_ds.learn.losses import class_weights, make_loss, outputs_needed
+from hpc_ds.learn.normaliser import Normaliser
 from hpc_ds.runtime.errors import InputError
 
 X = SimpleNamespace(name="x", coordinates=2 * np.pi * np.arange(8) / 8, periodic=True)
@@ -66,7 +67,7 @@ def test_relative_l2_is_computed_in_physical_units_where_a_normaliser_is_given()
     prediction, target = fields(2, 4, 1, 8), fields(3, 4, 1, 8)
     error, size = 2.0 * (prediction - target), 10.0 + 2.0 * target
     expected = error.flatten(1).norm(dim=1) / size.flatten(1).norm(dim=1)
-    physical = make_loss("relative-l2", "fields", (X,), Affine())
+    physical = make_loss("relative-l2", "fields", (X,), Normaliser([10.0], [2.0]))
     assert torch.allclose(physical(prediction, target), expected)
     assert not torch.allclose(make_loss("relative-l2", "fields", (X,))(prediction, target), expected)
 
@@ -204,3 +205,10 @@ def test_wrong_losses_are_refused_in_one_line(name, task, options, message):
 def test_shapes_that_do_not_belong_together_are_not_broadcast(name, task, prediction, target):
     with pytest.raises(ValueError, match="the network returned"):
         make_loss(name, task)(prediction, target)
+
+
+def test_a_target_that_has_died_away_does_not_outweigh_the_others():
+    loss = make_loss("relative-l2", "fields", normaliser=Normaliser([0.0], [2.0]))
+    target = torch.tensor([[[1.0, 1.0]], [[1e-12, 1e-12]]])
+    prediction = target + 0.1
+    assert loss(prediction, target).tolist() == pytest.approx([0.1, 0.1 / 1e-3], rel=1e-5)

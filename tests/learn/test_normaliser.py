@@ -117,7 +117,9 @@ def test_whole_fields_have_the_figures_of_the_set(flow_set, monkeypatch):
 def test_the_bits_do_not_depend_on_the_ranks(tmp_path, monkeypatch):
     monkeypatch.setattr("hpc_ds.learn.normaliser._BLOCK_SAMPLES", 7)
     rng = np.random.default_rng(1)
-    path = arrays(tmp_path / "a.npz", x=100.0 + rng.normal(size=(100, 8, 8)), y=rng.normal(size=(100, 2, 8, 8)))
+    path = arrays(
+        tmp_path / "a.npz", x=100.0 + rng.normal(size=(100, 8, 8)), y=rng.normal(size=(100, 2, 8, 8))
+    )
     expected = fitted(path)
     for size in (2, 3, 4):
         for found in on_ranks(size, lambda group: fitted(path, group)):
@@ -156,7 +158,7 @@ def test_a_nan_is_found_and_its_sample_named_on_all_ranks(tmp_path, side, monkey
     kind = "input" if side == "x" else "target"
     for error in on_ranks(3, lambda group: fitted(path, group)):
         assert isinstance(error, InputError)
-        assert f"a.npz, row 17: sample " in str(error)
+        assert "a.npz, row 17: sample " in str(error)
         assert f"a NaN or an infinity in {kind} {side}:1" in str(error)
 
 

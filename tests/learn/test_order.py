@@ -56,7 +56,7 @@ def test_classes_come_as_often_as_the_sampling_says(sampling, ratio, counts):
     assert chosen.length == len(samples) == sum(counts)
     repeats = np.bincount(samples, minlength=87)
     for each in range(3):
-        of_class = repeats[LABELS == each]
+        of_class = repeats[each == LABELS]
         assert of_class.max() - of_class.min() <= 1  # each once before one is taken again
     assert not np.array_equal(samples, chosen.epoch(2))
     assert len(set(LABELS[samples[:10]].tolist())) > 1

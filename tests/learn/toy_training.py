@@ -17,8 +17,9 @@ from hpc_ds.learn.metrics import make_metrics
 from hpc_ds.learn.normaliser import Normaliser
 from hpc_ds.learn.order import Order
 from hpc_ds.learn.predictor import Predictor, describe
+from hpc_ds.learn.recovery import TrainingFailure
 from hpc_ds.learn.settings import Settings
-from hpc_ds.learn.trainer import Trainer, TrainingFailure
+from hpc_ds.learn.trainer import Trainer
 from hpc_ds.runtime.deadline import Deadline
 from hpc_ds.runtime.progress import Progress
 from hpc_ds.runtime.snapshot import Snapshots

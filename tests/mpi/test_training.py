@@ -112,6 +112,9 @@ def test_training_that_is_stopped_on_all_ranks_goes_on(toy, world, folder, tmp_p
             result = trainer.run()
             state = result.state
         weights = {name: array.tobytes() for name, array in result.weights.items()}
+        if kind != "sharded" or world.size == 1:
+            assert not weights
+            weights = toy.answer(trainer, result)[0]
         answers.append((weights, json.dumps([epoch.train_loss for epoch in result.history.epochs])))
     assert answers[0] == answers[1]
 
@@ -145,3 +148,20 @@ def test_all_ranks_learn_of_a_poisoned_sample_and_name_it(toy, world, folder):
     ) as failure:
         trainer.run()
     assert len(set(world.allgather(str(failure.value)))) == 1
+
+
+@pytest.mark.parametrize("kind", ["reproducible", "fast"])
+def test_samples_that_one_rank_cannot_read_are_bad_input_on_all(toy, world, folder, kind):
+    if kind == "reproducible" and not reproducible(world):
+        pytest.skip("reproducible takes powers of two")
+    trainer = toy.make_trainer(folder, group=join(world, device="cpu"), reduction=kind)
+    read, steps = trainer.train.read, iter(range(1000))
+
+    def torn(*arguments):
+        if next(steps) == 3 and world.rank == world.size - 1:
+            raise InputError("data.npz: cannot be read (torn)")
+        read(*arguments)
+
+    trainer.train.read = torn
+    with pytest.raises(InputError, match=r"^data.npz: cannot be read \(torn\)$"):
+        trainer.run()

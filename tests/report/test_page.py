@@ -230,8 +230,8 @@ def test_run_without_results_is_refused_naming_its_state(tmp_path):
 
 
 def test_run_of_another_engine_is_refused(tmp_path):
-    (tmp_path / "summary.json").write_text('{"format": 1, "kind": "learn"}')
-    assert "'learn'" in refusal(tmp_path)
+    (tmp_path / "summary.json").write_text('{"format": 1, "kind": "bake"}')
+    assert "'bake'" in refusal(tmp_path)
 
 
 def test_later_format_is_refused(tmp_path):

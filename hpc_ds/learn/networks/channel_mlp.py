@@ -115,7 +115,7 @@ class _ChannelMLP(Function):
             h = rows[part] @ w1.t()
             slope = torch.empty_like(h)
             elementwise.activate_with_slope(h, shift, slope)
-            gw2.addmm_(above[part].t(), h)
+            _add_product(gw2, above[part], h)
             torch.mm(above[part], w2, out=h)
             elementwise.multiply(h, slope, total)
             gw1.addmm_(h.t(), rows[part])
@@ -123,3 +123,13 @@ class _ChannelMLP(Function):
                 torch.mm(h, w1, out=gx[part])
         gb1, gb2 = elementwise.untile(total, len(b1)), above.sum(0)
         return None if gx is None else gx.view_as(x), gw1, gb1, gw2, gb2
+
+
+def _add_product(to: Tensor, g: Tensor, h: Tensor) -> None:
+    """Add g^T h (outputs, hidden) to `to`, for g (rows, outputs)."""
+    if (
+        g.shape[1] == 1
+    ):  # a product with a vector adds up row after row; `sum` in a tree, as other products nearly do
+        to += (h * g).sum(0)
+    else:
+        to.addmm_(g.t(), h)

@@ -69,7 +69,7 @@ class FourierBlock(nn.Module):
         if self.channel_mlp is not None:
             first, second = self.channel_mlp.first, self.channel_mlp.second
             tensors += [first.weight, first.bias, second.weight, second.bias, self.gate]
-        if is_fusible(*tensors):
+        if is_fusible(*tensors) and not waves.has_many:
             return _FourierBlock.apply(waves, self.last, *tensors)
         return fourier_block(waves, self.last, *tensors)
 

@@ -3,8 +3,8 @@
 Fields stand with their channels last: (batch, *grid, channels). Of m modes along an axis the waves k run from
 -(m // 2) to (m - 1) // 2, along the last axis from 0 to m // 2, as the field is real. A coefficient is the mean of the
 field times exp(-2 pi i k x), x in [0, 1): it does not depend on the resolution. A wave that a grid cannot hold is left
-out there. A matrix with as few rows as there are waves costs less than a transform that computes all of them, up to a
-hundred waves and more (`benchmarks/learn_fno.py`).
+out there. A matrix with as few rows as there are waves costs less than a transform that computes all of them, unless
+there are hundreds (`benchmarks/learn_fno.py`); the last axis is then left to an FFT.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ import torch
 from torch import Tensor
 
 from hpc_ds.learn.networks.tracing import is_traced
+
+MANY = 160
+"""Waves of the last axis beyond which an FFT is quicker than a matrix."""
+
+_TYPES_OF_FFT = (torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,11 @@ class Waves:
         """Waves kept along each axis."""
         return tuple(part.stop - part.start for part in self.kept)
 
+    @property
+    def has_many(self) -> bool:
+        """Whether the last axis is left to an FFT; exported programs have matrices only."""
+        return self.counts[-1] > MANY and self.analysis[-1].dtype in _TYPES_OF_FFT and not is_traced()
+
 
 def make_waves(grid: Sequence[int], modes: Sequence[int], like: Tensor) -> Waves:
     """Return the matrices for a grid in the type and on the device of `like`; they are computed once.
@@ -68,7 +78,8 @@ def wave_counts(modes: Sequence[int]) -> tuple[int, ...]:
 
 def to_coefficients(x: Tensor, waves: Waves) -> Tensor:
     """Return the coefficients of x (batch, *grid, channels): (batch, 2, *counts, channels), real then imaginary."""
-    rows = apply(waves.analysis[-1], x.reshape(-1, waves.grid[-1], x.shape[-1]))
+    rows = x.reshape(-1, waves.grid[-1], x.shape[-1])
+    rows = _by_fft(rows, waves) if waves.has_many else apply(waves.analysis[-1], rows)
     return rows_to_coefficients(rows, waves, x.shape[0])
 
 
@@ -78,7 +89,8 @@ def from_coefficients(a: Tensor, waves: Waves) -> Tensor:
     What is imaginary in the sum is dropped, as an inverse real FFT does; along the last axis waves other than the
     zeroth and the Nyquist wave stand for their conjugates, too.
     """
-    x = apply(waves.synthesis[-1], coefficients_to_rows(a, waves))
+    rows = coefficients_to_rows(a, waves)
+    x = _by_inverse_fft(rows, waves) if waves.has_many else apply(waves.synthesis[-1], rows)
     return x.reshape(a.shape[0], *waves.grid, a.shape[-1])
 
 
@@ -114,6 +126,15 @@ def transposed(waves: Waves) -> Waves:
 def apply(matrix: Tensor, x: Tensor) -> Tensor:
     """Return the matrix (m, n) times each of x (rows, n, numbers)."""
     return torch.bmm(matrix.expand(x.shape[0], *matrix.shape), x)
+
+
+def _by_fft(x: Tensor, waves: Waves) -> Tensor:
+    a = torch.fft.rfft(x, dim=1, norm="forward")[:, : waves.counts[-1]]
+    return torch.cat([a.real, a.imag], 1)
+
+
+def _by_inverse_fft(rows: Tensor, waves: Waves) -> Tensor:
+    return torch.fft.irfft(torch.complex(*rows.chunk(2, 1)), n=waves.grid[-1], dim=1, norm="forward")
 
 
 def _stacked(x: Tensor, batch: int, before: Sequence[int], length: int) -> Tensor:

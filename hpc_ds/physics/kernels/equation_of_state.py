@@ -6,10 +6,11 @@ A piece is one row of numbers, and in it all is closed form. With y = p / rho,
     rho = DENSITY (y / RATIO)^INDEX             DENSITY y^INDEX in a piece that begins at y = 0
     e = REST rho + INTERNAL p
 
-A polytrope in the rest-mass density, p = K rho^Gamma, has SCALE = (Gamma - 1) / Gamma exp(START), RATE = 1, REST = 1 + a
-and INTERNAL = INDEX = 1 / (Gamma - 1) (Read et al. 2009); one in the energy density, p = k e^Gamma, has SCALE =
-1 + RATIO, RATE = (Gamma - 1) / Gamma, REST = 1 and INTERNAL = 0: there rho is e. The pieces of one equation of state are
-rows first, ..., last - 1 of an array, in the order of growing h; the first begins at h = 0. Units are geometric.
+A polytrope in the rest-mass density, p = K rho^Gamma, has SCALE = (Gamma - 1) / Gamma exp(START), RATE = 1,
+REST = 1 + a and INTERNAL = INDEX = 1 / (Gamma - 1) (Read et al. 2009); one in the energy density, p = k e^Gamma, has
+SCALE = 1 + RATIO, RATE = (Gamma - 1) / Gamma, REST = 1 and INTERNAL = 0: there rho is e. The pieces of one equation of
+state are rows first, ..., last - 1 of an array, in the order of growing h; the first begins at h = 0. Units are
+geometric.
 """
 
 from __future__ import annotations
@@ -25,31 +26,44 @@ START, RATIO, SCALE, RATE, DENSITY, INDEX, REST, INTERNAL = range(8)
 """Columns of a piece."""
 COLUMNS = 8
 
+_DENSEST = 0.1  # 6e16 g/cm3, ten times the centre of the densest heaviest stars
 _NEWTON_LIMIT = 60
 _TOLERANCE = 1e-14
 # Nearer to Gamma = 1 both forms of the exponent run out of digits; moving it there shifts ln e by at most 1e-10 ln e.
 _ISOTHERMAL = 1e-10
+_NEARLY = 1.0 - 1e-6
 
 
 @compiled
 def state(pieces, row, h):
-    """Return energy density e, pressure p and de/dh at enthalpy h of the piece in this row."""
-    ratio, index, rest, internal = (
-        pieces[row, RATIO],
-        pieces[row, INDEX],
-        pieces[row, REST],
-        pieces[row, INTERNAL],
-    )
+    """Return energy density e, pressure p and de/dh at enthalpy h of the piece in this row.
+
+    All are infinite where a piece with Gamma < 1, in which y falls, has no matter dense enough.
+    """
+    ratio, index, internal = pieces[row, RATIO], pieces[row, INDEX], pieces[row, INTERNAL]
     growth = pieces[row, SCALE] * math.expm1(pieces[row, RATE] * (h - pieces[row, START]))
     y = ratio + growth
-    if y <= 0.0:  # the surface
-        return (rest * pieces[row, DENSITY] if index == 0.0 else 0.0), 0.0, 0.0
+    if y <= 0.0:
+        if ratio > 0.0:
+            return math.inf, math.inf, math.inf
+        return surface(pieces, row)
     power = math.log1p(growth / ratio) if ratio > 0.0 else math.log(y)
     rho = pieces[row, DENSITY] * math.exp(index * power)
     p = y * rho
-    e = rest * rho + internal * p
+    e = pieces[row, REST] * rho + internal * p
     slope = pieces[row, RATE] * (pieces[row, SCALE] + growth) * (e * index / y + internal * rho)
     return e, p, slope
+
+
+@compiled
+def surface(pieces, row):
+    """Return e, p and de/dh where y = 0 (an infinite de/dh, for Gamma > 2, as zero)."""
+    density = pieces[row, REST] * pieces[row, DENSITY]
+    if pieces[row, INDEX] == 0.0:
+        return density, 0.0, pieces[row, RATE] * pieces[row, SCALE] * pieces[row, INTERNAL] * density
+    if pieces[row, INDEX] == 1.0:
+        return 0.0, 0.0, pieces[row, RATE] * pieces[row, SCALE] * density
+    return 0.0, 0.0, 0.0
 
 
 @compiled
@@ -101,6 +115,12 @@ def _solve(pieces, row, end, e):
 
 
 @compiled
+def end_of_search(pieces, first, last, top):
+    """Return the enthalpy up to which central ones are sought: `top`, or less where matter gets too dense before."""
+    return min(top, enthalpy(pieces, first, last, _DENSEST))
+
+
+@compiled
 def largest_sound_speed(pieces, first, last, h):
     """Return the largest squared speed of sound dp/de up to enthalpy h.
 
@@ -117,7 +137,7 @@ def largest_sound_speed(pieces, first, last, h):
 
 @compiled
 def sound_speed(pieces, row, h):
-    """Return the squared speed of sound dp/de = (e + p) / (de/dh); zero at the surface, infinite where e is constant."""
+    """Return dp/de = (e + p) / (de/dh): zero at the surface, infinite where e is constant."""
     e, p, slope = state(pieces, row, h)
     if p <= 0.0:
         return 0.0
@@ -126,8 +146,9 @@ def sound_speed(pieces, row, h):
 
 @compiled
 def set_energy_polytrope(pieces, row, start, e_low, p_low, e_high, p_high):
-    """Set a piece p = k e^Gamma that begins at `start` and goes through both points; return where it reaches the upper."""
-    gamma = math.log(p_high / p_low) / math.log(e_high / e_low)
+    """Set a piece p = k e^Gamma from `start` on, through two points; return the enthalpy of the upper one."""
+    width = math.log(e_high / e_low)
+    gamma = math.log(p_high / p_low) / width
     if abs(gamma - 1.0) < _ISOTHERMAL:
         gamma = 1.0 + _ISOTHERMAL
     y = p_low / e_low
@@ -135,7 +156,7 @@ def set_energy_polytrope(pieces, row, start, e_low, p_low, e_high, p_high):
     pieces[row, START], pieces[row, RATIO], pieces[row, SCALE] = start, y, 1.0 + y
     pieces[row, RATE], pieces[row, DENSITY], pieces[row, INDEX] = rate, e_low, 1.0 / (gamma - 1.0)
     pieces[row, REST], pieces[row, INTERNAL] = 1.0, 0.0
-    return start + math.log1p((p_high / e_high - y) / (1.0 + y)) / rate
+    return start + math.log1p(y / (1.0 + y) * math.expm1((gamma - 1.0) * width)) / rate
 
 
 @compiled
@@ -144,9 +165,36 @@ def set_surface_polytrope(pieces, row, e, p, gamma):
     rate, y = (gamma - 1.0) / gamma, p / e
     index = 1.0 / (gamma - 1.0)
     pieces[row, START], pieces[row, RATIO], pieces[row, SCALE] = 0.0, 0.0, 1.0
-    pieces[row, RATE], pieces[row, DENSITY], pieces[row, INDEX] = rate, e * math.exp(-index * math.log(y)), index
+    pieces[row, RATE], pieces[row, DENSITY], pieces[row, INDEX] = (
+        rate,
+        e * math.exp(-index * math.log(y)),
+        index,
+    )
     pieces[row, REST], pieces[row, INTERNAL] = 1.0, 0.0
     return math.log1p(y) / rate
+
+
+@compiled
+def end_of_piece(pieces, row):
+    """Return the enthalpy that the matter of a last piece does not reach: infinite unless Gamma < 1.
+
+    There e grows faster than p, and without end before this enthalpy.
+    """
+    if pieces[row, RATE] >= 0.0:
+        return math.inf
+    return (
+        pieces[row, START]
+        + _NEARLY * math.log1p(-pieces[row, RATIO] / pieces[row, SCALE]) / pieces[row, RATE]
+    )
+
+
+@compiled
+def set_self_bound(pieces, row, e_surface, inverse_speed):
+    """Set an outermost piece e = e_surface + p / c_s^2, given 1 / c_s^2: incompressible where that is zero."""
+    rate = 1.0 + inverse_speed
+    pieces[row, START], pieces[row, RATIO], pieces[row, SCALE] = 0.0, 0.0, 1.0 / rate
+    pieces[row, RATE], pieces[row, DENSITY], pieces[row, INDEX] = rate, e_surface, 0.0
+    pieces[row, REST], pieces[row, INTERNAL] = 1.0, inverse_speed
 
 
 @compiled
@@ -169,12 +217,22 @@ def set_sound_speeds(pieces, first, crust, h, e, p, speeds, growth):
 
 @njit(cache=True, error_model="numpy")
 def sound_speed_pieces(crust, h, e, p, speeds, growth):
-    """Return the pieces (n (crust + k), columns) of n equations of state from their k speeds of sound, (n, k)."""
+    """Return the pieces (n (crust + k), columns) of n equations of state from k speeds each, and their ends (n,)."""
     n, k = speeds.shape
     size = crust.shape[0] + k
-    pieces = np.empty((n * size, COLUMNS))
+    pieces, tops = np.empty((n * size, COLUMNS)), np.empty(n)
     for i in range(n):
         set_sound_speeds(pieces, i * size, crust, h, e, p, speeds[i], growth)
+        tops[i] = end_of_piece(pieces, (i + 1) * size - 1)
+    return pieces, tops
+
+
+@njit(cache=True, error_model="numpy")
+def self_bound_pieces(e_surface, inverse_speed):
+    """Return one piece for each of n self-bound kinds of matter, (n, columns)."""
+    pieces = np.empty((e_surface.size, COLUMNS))
+    for i in range(e_surface.size):
+        set_self_bound(pieces, i, e_surface[i], inverse_speed[i])
     return pieces
 
 
@@ -182,12 +240,20 @@ def sound_speed_pieces(crust, h, e, p, speeds, growth):
 def table_pieces(e, p, surface_gamma):
     """Return the pieces of a table, linear in ln p against ln e, and the enthalpy at which it ends.
 
-    Rows of equal pressure are a jump of the density: they make no piece.
+    A first row without pressure is the surface of self-bound matter, linear up to the second. Rows of equal pressure
+    are a jump of the density: they make no piece.
     """
     pieces = np.empty((e.size, COLUMNS))
-    h = set_surface_polytrope(pieces, 0, e[0], p[0], surface_gamma)
+    begin = 0
+    if p[0] > 0.0:
+        h = set_surface_polytrope(pieces, 0, e[0], p[0], surface_gamma)
+    else:
+        inverse_speed = (e[1] - e[0]) / p[1]
+        set_self_bound(pieces, 0, e[0], inverse_speed)
+        h = math.log1p((1.0 + inverse_speed) * p[1] / e[0]) / (1.0 + inverse_speed)
+        begin = 1
     rows = 1
-    for i in range(e.size - 1):
+    for i in range(begin, e.size - 1):
         if p[i + 1] > p[i]:
             h = set_energy_polytrope(pieces, rows, h, e[i], p[i], e[i + 1], p[i + 1])
             rows += 1

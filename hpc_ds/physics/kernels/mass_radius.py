@@ -8,20 +8,18 @@ mass(j) = M, never interpolated in the mass itself, where it turns with a vertic
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-from hpc_ds.physics.kernels.equation_of_state import find, state
-from hpc_ds.physics.kernels.tov import (
-    LANES,
-    LAYER_COLUMNS,
-    count_layers,
-    love_number,
-    march,
-    set_layers,
-)
+from hpc_ds.physics.kernels.equation_of_state import end_of_search, find, state
+from hpc_ds.physics.kernels.lanes import LANES
+from hpc_ds.physics.kernels.tov import LAYER_COLUMNS, count_layers, lane, march, set_layers, star_of_lane
 from hpc_ds.runtime.compiled import compiled
+
+Array = NDArray[np.float64]
 
 MASS, RADIUS, TIDAL, ENTHALPY, PRESSURE, ENERGY_DENSITY = range(6)
 """Rows of a curve."""
@@ -31,7 +29,7 @@ RISING, TURNED, FAILED = 0, 1, 2
 """How a search ends: the mass still rises at the highest enthalpy, has turned at a maximum, or cannot be computed."""
 
 _SCAN = 40  # stars of the first search
-_NARROW = 8  # and of each that refines it: multiples of LANES
+_NARROW = 8  # and of each that refines it, one vector
 _REFINEMENTS = 2
 _REPAIRS = 3
 _NOISE = 1e-5  # relative decrease of the mass that counts as one: more than the error of a star
@@ -39,95 +37,150 @@ _BISECTIONS = 60
 _CLOSE = 1e-13
 
 
-@compiled
-def geometric(h, low, high, count):
-    """Set `count` descending enthalpies in geometric progression from `high` to `low`; idle lanes repeat the last."""
-    factor = math.log(high / low) / max(count - 1, 1)
-    for star in range(h.size):
-        h[star] = low * math.exp(factor * (count - 1 - star)) if star < count else low
-    h[0] = high
-    h[count - 1] = low
+class Stars(NamedTuple):
+    """Stars on their way to the surface, (blocks, LANES) each, by descending central enthalpy."""
+
+    h: Array
+    u: Array
+    v: Array
+    y: Array
+
+
+class Work(NamedTuple):
+    """Scratch of one curve."""
+
+    nodes: Array
+    rows: NDArray[np.int64]
+    layers: Array
+    scan: Stars
+    narrow: Stars
+    curve: Stars
+
+
+@njit(cache=True)
+def new_stars(count):
+    """Return room for at least so many stars."""
+    shape = ((count + LANES - 1) // LANES, LANES)
+    return Stars(np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape))
+
+
+@njit(cache=True)
+def new_work(layers, points):
+    """Return the scratch of curves of so many points, through at most so many layers."""
+    return Work(
+        np.empty(layers + 1),
+        np.empty(layers, np.int64),
+        np.empty((layers, LAYER_COLUMNS)),
+        new_stars(_SCAN),
+        new_stars(_NARROW),
+        new_stars(points),
+    )
 
 
 @compiled
-def masses(pieces, nodes, rows, layers, count, h, u, v, y):
-    """Integrate stars of descending enthalpies; `u` becomes their masses."""
-    march(pieces, nodes, rows, layers, count, h, u, v, y)
-    for star in range(h.size):
-        u[star] = v[star] * math.sqrt(u[star])
+def integrate(pieces, work, count, stars, low, high, number):
+    """Integrate so many stars, their central enthalpies in descending geometric progression from `high` to `low`."""
+    fall = math.log(low / high) / (number - 1)
+    for star in range(stars.h.size):
+        set_enthalpy(stars, star, high * math.exp(fall * star) if star < number - 1 else low)
+    march(pieces, work.nodes, work.rows, work.layers, count, stars.h, stars.u, stars.v, stars.y)
 
 
 @compiled
-def first_fall(mass, count):
-    """Return the star of the first maximum, from the last of `count` (the lightest) up; -1: none, -2: not computed."""
-    for star in range(count - 1, 0, -1):
-        if not (math.isfinite(mass[star]) and math.isfinite(mass[star - 1])):
+def integrate_nodes(pieces, work, count, low):
+    """Integrate the stars of the first search, whose centres are nodes evenly from the top one to that above `low`.
+
+    Nodes lie close in enthalpy where the density changes much in it, so that a soft piece is not passed over.
+    """
+    lowest = count
+    while lowest > 0 and work.nodes[lowest - 1] > low:
+        lowest -= 1
+    for star in range(work.scan.h.size):
+        node = count - (count - lowest) * star // (_SCAN - 1)
+        set_enthalpy(work.scan, star, work.nodes[node] if star < _SCAN - 1 else low)
+    march(
+        pieces, work.nodes, work.rows, work.layers, count, work.scan.h, work.scan.u, work.scan.v, work.scan.y
+    )
+
+
+@compiled
+def set_enthalpy(stars, star, h):
+    """Set the central enthalpy of one star."""
+    stars.h[star // LANES, star % LANES] = h
+
+
+@compiled
+def mass(stars, star):
+    """Return the mass of one star at the surface."""
+    return lane(stars.v, star) * math.sqrt(lane(stars.u, star))
+
+
+@compiled
+def first_maximum(stars, number):
+    """Return the first star, from the lightest up, behind which masses fall; -1: none, -2: not computed."""
+    for star in range(number - 1, 0, -1):
+        here, inwards = mass(stars, star), mass(stars, star - 1)
+        if not (math.isfinite(here) and math.isfinite(inwards)):
             return -2
-        if mass[star - 1] < mass[star] * (1.0 - _NOISE):
+        if inwards < here * (1.0 - _NOISE):
             return star
     return -1
 
 
 @compiled
-def largest(mass, count):
+def heaviest(stars, number):
     """Return the star of the largest mass."""
     best = 0
-    for star in range(1, count):
-        if mass[star] > mass[best]:
+    for star in range(1, number):
+        if mass(stars, star) > mass(stars, best):
             best = star
     return best
 
 
 @compiled
-def vertex(x, f, middle):
-    """Return where the parabola through three neighbouring points has its maximum, between the outer two."""
-    left, right = x[middle + 1] - x[middle], x[middle - 1] - x[middle]
-    down, up = (f[middle + 1] - f[middle]) / left, (f[middle - 1] - f[middle]) / right
+def vertex(stars, star):
+    """Return the enthalpy at which the parabola through a star and its neighbours is highest, between these."""
+    h, m = lane(stars.h, star), mass(stars, star)
+    left, right = lane(stars.h, star + 1) - h, lane(stars.h, star - 1) - h
+    down, up = (mass(stars, star + 1) - m) / left, (mass(stars, star - 1) - m) / right
     curvature = (up - down) / (right - left)
     if not curvature < 0.0:
-        return x[middle]
-    return x[middle] + min(max(0.5 * (left - down / curvature), left), right)
+        return h
+    return h + min(max(0.5 * (left - down / curvature), left), right)
 
 
 @compiled
-def refine(pieces, nodes, rows, layers, count, low, high, h, u, v, y):
+def refine(pieces, work, count, low, high):
     """Return the enthalpy of the maximum mass between two enthalpies that enclose it."""
     for _ in range(_REFINEMENTS):
-        geometric(h, low, high, _NARROW)
-        masses(pieces, nodes, rows, layers, count, h, u, v, y)
-        best = min(max(largest(u, _NARROW), 1), _NARROW - 2)
-        low, high = h[best + 1], h[best - 1]
-    return vertex(h, u, best)
+        integrate(pieces, work, count, work.narrow, low, high, _NARROW)
+        best = min(max(heaviest(work.narrow, _NARROW), 1), _NARROW - 2)
+        low, high = lane(work.narrow.h, best + 1), lane(work.narrow.h, best - 1)
+    return vertex(work.narrow, best)
 
 
 @compiled
-def search(pieces, nodes, rows, layers, count, low, high, h, u, v, y):
+def search(pieces, work, count, low, high):
     """Return the enthalpy of the first maximum of the mass between `low` and `high`, and how the search ended."""
-    geometric(h, low, high, _SCAN)
-    masses(pieces, nodes, rows, layers, count, h, u, v, y)
-    star = first_fall(u, _SCAN)
+    integrate_nodes(pieces, work, count, low)
+    star = first_maximum(work.scan, _SCAN)
     if star == -2 or star == _SCAN - 1:
         return high, FAILED
     if star == -1:
         return high, RISING
-    low, high = h[star + 1], h[star - 1]
-    narrow = slice(0, _NARROW)
-    return refine(
-        pieces, nodes, rows, layers, count, low, high, h[narrow], u[narrow], v[narrow], y[narrow]
-    ), TURNED
+    return refine(pieces, work, count, lane(work.scan.h, star + 1), lane(work.scan.h, star - 1)), TURNED
 
 
 @compiled
-def fill(pieces, first, last, h, u, v, y, curve):
-    """Set a curve, lightest star first, from the stars' states at the surface."""
+def fill(pieces, first, last, stars, curve):
+    """Set a curve, lightest star first, from the stars at the surface."""
     points = curve.shape[1]
     for j in range(points):
-        lane = points - 1 - j
-        radius = math.sqrt(u[lane])
-        curve[MASS, j], curve[RADIUS, j] = v[lane] * radius, radius
-        curve[TIDAL, j] = 2.0 / 3.0 * love_number(v[lane], y[lane]) / v[lane] ** 5
-        e, p, _ = state(pieces, find(pieces, first, last, h[lane]), h[lane])
-        curve[ENTHALPY, j], curve[PRESSURE, j], curve[ENERGY_DENSITY, j] = h[lane], p, e
+        star = points - 1 - j
+        h = lane(stars.h, star)
+        curve[MASS, j], curve[RADIUS, j], curve[TIDAL, j], _ = star_of_lane(stars.u, stars.v, stars.y, star)
+        e, p, _ = state(pieces, find(pieces, first, last, h), h)
+        curve[ENTHALPY, j], curve[PRESSURE, j], curve[ENERGY_DENSITY, j] = h, p, e
 
 
 @compiled
@@ -140,31 +193,21 @@ def fall_of_curve(curve):
 
 
 @compiled
-def compute_curve(pieces, first, last, top, lowest, resolution, nodes, rows, layers, narrow, wide, curve):
+def compute_curve(pieces, first, last, top, lowest, resolution, work, curve):
     """Set the stable branch of one equation of state from enthalpy `lowest` on; return how the search ended.
 
-    `narrow` (4, at least 40) and `wide` (4, lanes of the curve's points) are room for h, u, v and y. A maximum that
-    lies between two stars of the search shows as a fall of the curve itself: the curve then ends there.
+    A maximum between two stars of the search shows as a fall of the mass along the curve, which then ends there.
     """
-    count = set_layers(pieces, first, last, top, resolution, nodes, rows, layers)
-    h, u, v, y = narrow
-    peak, outcome = search(pieces, nodes, rows, layers, count, lowest, top, h, u, v, y)
-    h, u, v, y = wide
+    count = set_layers(pieces, first, last, top, resolution, work.nodes, work.rows, work.layers)
+    peak, outcome = search(pieces, work, count, lowest, top)
     for _ in range(_REPAIRS):
-        geometric(h, lowest, peak, curve.shape[1])
-        march(pieces, nodes, rows, layers, count, h, u, v, y)
-        fill(pieces, first, last, h, u, v, y, curve)
+        integrate(pieces, work, count, work.curve, lowest, peak, curve.shape[1])
+        fill(pieces, first, last, work.curve, curve)
         fall = fall_of_curve(curve)
         if fall <= 0 or outcome == FAILED:
             break
-        low, high = curve[ENTHALPY, fall - 1], curve[ENTHALPY, fall + 1]
-        h, u, v, y = narrow
-        part = slice(0, _NARROW)
-        peak, outcome = (
-            refine(pieces, nodes, rows, layers, count, low, high, h[part], u[part], v[part], y[part]),
-            TURNED,
-        )
-        h, u, v, y = wide
+        peak = refine(pieces, work, count, curve[ENTHALPY, fall - 1], curve[ENTHALPY, fall + 1])
+        outcome = TURNED
     return outcome
 
 
@@ -173,28 +216,16 @@ def curves(pieces, starts, tops, lowest, points, resolution):
     """Return the curves (n, CURVE_ROWS, points) and outcomes (n,) of n equations of state; failed ones are NaN."""
     n = starts.size - 1
     found, outcomes = np.empty((n, CURVE_ROWS, points)), np.empty(n, np.int64)
-    size = 0
+    ends, size = np.empty(n), 0
     for i in range(n):
-        size = max(size, count_layers(pieces, starts[i], starts[i + 1], tops[i], resolution))
-    nodes, rows, layers = np.empty(size + 1), np.empty(size, np.int64), np.empty((size + 1, LAYER_COLUMNS))
-    narrow = np.empty((4, _SCAN))
-    wide = np.empty((4, (points + LANES - 1) // LANES * LANES))
+        ends[i] = end_of_search(pieces, starts[i], starts[i + 1], tops[i])
+        size = max(size, count_layers(pieces, starts[i], starts[i + 1], ends[i], resolution))
+    work = new_work(size, points)
     for i in range(n):
         outcomes[i] = FAILED
-        if lowest < tops[i]:
+        if lowest < ends[i]:
             outcomes[i] = compute_curve(
-                pieces,
-                starts[i],
-                starts[i + 1],
-                tops[i],
-                lowest,
-                resolution,
-                nodes,
-                rows,
-                layers,
-                narrow,
-                wide,
-                found[i],
+                pieces, starts[i], starts[i + 1], ends[i], lowest, resolution, work, found[i]
             )
         if outcomes[i] == FAILED or not np.isfinite(found[i]).all():
             outcomes[i] = FAILED
@@ -215,7 +246,9 @@ def slope(values, j):
     a = 0 if j < 2 else n - 1
     near = (values[a], values[a + side], values[a + 2 * side], values[a + 3 * side], values[a + 4 * side])
     if j == a:
-        return side * (-25.0 * near[0] + 48.0 * near[1] - 36.0 * near[2] + 16.0 * near[3] - 3.0 * near[4]) / 12.0
+        return (
+            side * (-25.0 * near[0] + 48.0 * near[1] - 36.0 * near[2] + 16.0 * near[3] - 3.0 * near[4]) / 12.0
+        )
     return side * (-3.0 * near[0] - 10.0 * near[1] + 18.0 * near[2] - 6.0 * near[3] + near[4]) / 12.0
 
 

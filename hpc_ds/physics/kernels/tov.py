@@ -10,7 +10,7 @@ Nagar 2009; in this form, E = 4 pi e and P = 4 pi p),
 from the central enthalpy down to h = 0. Nothing in the coefficients depends on the star but u, v and y: all stars of
 one equation of state walk down the same nodes in h together, each from the node below its centre on. A layer between
 two nodes lies in one piece of the equation of state, so kinks fall on nodes; e, p and de/dh are computed once a layer
-for all stars, and the loop over stars compiles to vector instructions. Units are geometric.
+for all stars, and eight stars make one step by the same vector instructions. Units are geometric.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ import numpy as np
 from numba import njit
 
 from hpc_ds.physics.kernels.equation_of_state import START, state
+from hpc_ds.physics.kernels.lanes import LANES, get_real
+from hpc_ds.physics.kernels.star_lanes import put_real
 from hpc_ds.runtime.compiled import compiled
-
-LANES = 8
-"""Arrays over stars have a multiple of this length: one vector of 512 bits."""
 
 INNER, MIDDLE, OUTER, JUMP = 0, 3, 6, 9
 """Where a layer holds E, P and dE/dh of its two ends and its middle, and by how much E drops below it."""
 LAYER_COLUMNS = 10
 
-_FUSED = {"contract"}
+fused = njit(cache=True, fastmath={"contract"}, error_model="numpy", _nrt=False, forceinline=True)
+"""Compile a formula of numbers or lanes: merged into its callers, a product and a sum may be one instruction."""
+
 _FOUR_PI = 4.0 * math.pi
-# Nodes are laid evenly in asinh(h / _BEND) + _WEIGHT ln(1 + e / _DRIP). Below the bend, at the bottom of the crust, even
-# steps in h do; densities count from neutron drip (1e12 g/cm3) on. Both were chosen for least error at equal cost.
+# The layers of a piece are even in asinh(h / _BEND), as many as its length in that and in _WEIGHT ln(1 + e / _DRIP)
+# asks for. Below the bend, at the bottom of the crust, even steps in h do; densities count from neutron drip on.
 _BEND, _WEIGHT, _DRIP = 0.05, 0.1, 1e12 / 6.1758e17
 _REAL_JUMP = 1e-8  # of E relative to E: less is rounding
 _SERIES_BELOW = 0.1  # compactness under which the logarithm of `love_number` loses digits
@@ -47,7 +48,7 @@ def layers_of_piece(pieces, row, low, high, resolution):
     if low > 0.0:
         e_low, e_high = state(pieces, row, low)[0], state(pieces, row, high)[0]
         length += _WEIGHT * abs(math.log((_DRIP + e_high) / (_DRIP + e_low)))
-    return int(math.ceil(resolution * length))
+    return math.ceil(resolution * length)
 
 
 @compiled
@@ -99,8 +100,14 @@ def set_layer(pieces, row, outer, inner, layers, k, continued):
 @compiled
 def set_state(pieces, row, h, layers, k, place):
     """Set E, P and dE/dh of one place of a layer."""
+    layers[k, place], layers[k, place + 1], layers[k, place + 2] = scaled_state(pieces, row, h)
+
+
+@compiled
+def scaled_state(pieces, row, h):
+    """Return E = 4 pi e, P = 4 pi p and dE/dh."""
     e, p, slope = state(pieces, row, h)
-    layers[k, place], layers[k, place + 1], layers[k, place + 2] = _FOUR_PI * e, _FOUR_PI * p, _FOUR_PI * slope
+    return _FOUR_PI * e, _FOUR_PI * p, _FOUR_PI * slope
 
 
 @compiled
@@ -116,100 +123,147 @@ def set_jumps(layers, count):
 def march(pieces, nodes, rows, layers, count, h, u, v, y):
     """Integrate stars of descending central enthalpies h to the surface: set u, v and y there.
 
-    Arrays over stars have a multiple of LANES entries. A star that begins above the top node or at h <= 0 gets NaN.
+    Arrays over stars are (blocks, LANES). A star that begins above the top node or at h <= 0 gets NaN.
     """
-    for star in range(h.size):
-        u[star], v[star], y[star] = 1.0, 0.1, 2.0  # what idle lanes compute with is of no consequence
-    begun = 0
-    while begun < h.size and not h[begun] <= nodes[count]:
-        begun += 1
-    outside = begun
+    size = h.size
+    for star in range(size):
+        set_star(u, v, y, star, 1.0, 0.1, 2.0)  # what idle lanes compute with is of no consequence
+    outside = 0
+    while outside < size and not lane(h, outside) <= nodes[count]:
+        outside += 1
+    begun = outside
     for k in range(count - 1, -1, -1):
         if begun > outside:
-            busy = (begun + LANES - 1) // LANES * LANES
-            advance(u, v, y, 0, busy, nodes[k] - nodes[k + 1], layers, k)
-            cross_jump(u, v, y, begun, layers, k)
-        lowest = lowest_start(nodes, rows, k)
-        while begun < h.size and h[begun] > lowest:
-            start(pieces, rows[k], nodes[k], h[begun], layers, k, u, v, y, begun)
+            descend(u, v, y, (begun + LANES - 1) // LANES, nodes[k] - nodes[k + 1], layers, k)
+        # A full step right after a much smaller one would be inexact: the lower half begins with the layer below.
+        lowest = 0.5 * (nodes[k] + nodes[k + 1]) if k > 0 else 0.0
+        while begun < size and lane(h, begun) > lowest:
+            u_node, v_node, y_node = start(pieces, nodes, rows, layers, k, count, lane(h, begun))
+            set_star(u, v, y, begun, u_node, v_node, y_node)
             begun += 1
-    for star in range(h.size):
+    for star in range(size):
         if star < outside or star >= begun:
-            u[star], v[star], y[star] = math.nan, math.nan, math.nan
+            set_star(u, v, y, star, math.nan, math.nan, math.nan)
 
 
 @compiled
-def lowest_start(nodes, rows, k):
-    """Return the enthalpy above which stars begin in layer k.
-
-    A full step right after a much smaller one would be inexact: where the piece goes on, a star that begins in a
-    layer's lower half begins with the layer below.
-    """
-    if k == 0 or rows[k - 1] != rows[k]:
-        return nodes[k]
-    return 0.5 * (nodes[k] + nodes[k + 1])
+def lane(values, star):
+    """Return the entry of one star."""
+    return values[star // LANES, star % LANES]
 
 
 @compiled
-def start(pieces, row, node, h, layers, k, u, v, y, star):
-    """Set a star at a node below its centre: by its series half the way, by a step from there."""
-    e, p, slope = state(pieces, row, h)
-    E, P, G = _FOUR_PI * e, _FOUR_PI * p, _FOUR_PI * slope
+def set_star(u, v, y, star, u_star, v_star, y_star):
+    """Set the entries of one star."""
+    block, place = star // LANES, star % LANES
+    u[block, place], v[block, place], y[block, place] = u_star, v_star, y_star
+
+
+@compiled
+def start(pieces, nodes, rows, layers, k, count, h):
+    """Return u, v and y at the outer end of layer k of a star whose centre is in it, or a little above."""
+    if k + 1 < count and h > nodes[k + 1] and rows[k + 1] != rows[k]:
+        u, v, y = leave_centre(pieces, rows[k + 1], h, nodes[k + 1])
+        y = y - tidal_jump(u, v, layers[k + 1, OUTER + 1], layers[k + 1, JUMP])
+        u, v, y = ease(pieces, rows[k], nodes[k + 1], nodes[k], h - nodes[k + 1], u, v, y)
+    else:
+        u, v, y = leave_centre(pieces, rows[k], h, nodes[k])
+    return u, v, y - tidal_jump(u, v, layers[k, OUTER + 1], layers[k, JUMP])
+
+
+@compiled
+def leave_centre(pieces, row, h, node):
+    """Return u, v and y at a node of the centre's piece: by their series half the way, by a step from there."""
+    E, P, G = scaled_state(pieces, row, h)
     d = 0.5 * (h - node)
     u1 = 2.0 / (P + E / 3.0)
     v1 = u1 * E / 3.0
     u2 = 0.5 * u1 * (0.5 * u1 * (E + P + 0.2 * G) - 2.0 * v1)
-    u[star] = d * (u1 + d * u2)
-    v[star] = d * (v1 + d * (u2 * E / 3.0 - 0.2 * u1 * G))
-    y[star] = 2.0 - d * u1 / 7.0 * (E / 3.0 + 11.0 * P + G)
-    set_state(pieces, row, h - d, layers, layers.shape[0] - 1, INNER)
-    set_state(pieces, row, h - 1.5 * d, layers, layers.shape[0] - 1, MIDDLE)
-    for column in range(3):
-        layers[layers.shape[0] - 1, OUTER + column] = layers[k, OUTER + column]
-    advance(u, v, y, star, star + 1, -d, layers, layers.shape[0] - 1)
-    layers[layers.shape[0] - 1, JUMP] = layers[k, JUMP]
-    cross_jump(u[star:], v[star:], y[star:], 1, layers, layers.shape[0] - 1)
+    u, v = d * (u1 + d * u2), d * (v1 + d * (u2 * E / 3.0 - 0.2 * u1 * G))
+    y = 2.0 - d * u1 / 7.0 * (E / 3.0 + 11.0 * P + G)
+    return step_in_piece(pieces, row, h - d, node, u, v, y)
 
 
-@njit(cache=True, fastmath=_FUSED, error_model="numpy", _nrt=False)
-def advance(u, v, y, begin, end, step, layers, k):
-    """Take stars begin, ..., end - 1 through layer k by one step of the classical fourth-order Runge-Kutta method."""
-    E0, P0, G0 = layers[k, INNER], layers[k, INNER + 1], layers[k, INNER + 2]
-    E1, P1, G1 = layers[k, MIDDLE], layers[k, MIDDLE + 1], layers[k, MIDDLE + 2]
-    E2, P2, G2 = layers[k, OUTER], layers[k, OUTER + 1], layers[k, OUTER + 2]
-    half, sixth = 0.5 * step, step / 6.0
-    for s in range(begin, end):
-        us, vs, ys = u[s], v[s], y[s]
-        u1, v1, y1 = slopes(us, vs, ys, E0, P0, G0)
-        u2, v2, y2 = slopes(us + half * u1, vs + half * v1, ys + half * y1, E1, P1, G1)
-        u3, v3, y3 = slopes(us + half * u2, vs + half * v2, ys + half * y2, E1, P1, G1)
-        u4, v4, y4 = slopes(us + step * u3, vs + step * v3, ys + step * y3, E2, P2, G2)
-        u[s] = us + sixth * (u1 + 2.0 * (u2 + u3) + u4)
-        v[s] = vs + sixth * (v1 + 2.0 * (v2 + v3) + v4)
-        y[s] = ys + sixth * (y1 + 2.0 * (y2 + y3) + y4)
+@compiled
+def ease(pieces, row, inner, outer, first, u, v, y):
+    """Return u, v and y at the outer end of a layer, by steps that grow twofold from half of `first` on.
+
+    They follow a small centre of other matter, where u has yet to grow manifold and y to forget the jump.
+    """
+    size = 0.5 * first
+    while inner - outer > 1.5 * size:
+        u, v, y = step_in_piece(pieces, row, inner, inner - size, u, v, y)
+        inner -= size
+        size *= 2.0
+    return step_in_piece(pieces, row, inner, outer, u, v, y)
 
 
-@njit(cache=True, fastmath=_FUSED, error_model="numpy", _nrt=False, forceinline=True)
-def slopes(u, v, y, E, P, G):
-    """Return du/dh, dv/dh and dy/dh, with one division."""
-    a, uE, uP = 1.0 - 2.0 * v, u * E, u * P
+@compiled
+def step_in_piece(pieces, row, inner, outer, u, v, y):
+    """Return u, v and y of one star after a step between two enthalpies of a piece."""
+    middle = 0.5 * (inner + outer)
+    return step(
+        u,
+        v,
+        y,
+        outer - inner,
+        scaled_state(pieces, row, inner),
+        scaled_state(pieces, row, middle),
+        scaled_state(pieces, row, outer),
+    )
+
+
+@compiled
+def descend(u, v, y, blocks, change, layers, k):
+    """Take the stars of so many blocks through layer k, across which h changes by `change` (< 0)."""
+    inner = (layers[k, INNER], layers[k, INNER + 1], layers[k, INNER + 2])
+    middle = (layers[k, MIDDLE], layers[k, MIDDLE + 1], layers[k, MIDDLE + 2])
+    outer = (layers[k, OUTER], layers[k, OUTER + 1], layers[k, OUTER + 2])
+    drop = layers[k, JUMP]
+    for block in range(blocks):
+        u_outer, v_outer, y_outer = step(
+            get_real(u, block), get_real(v, block), get_real(y, block), change, inner, middle, outer
+        )
+        if drop != 0.0:
+            y_outer = y_outer - tidal_jump(u_outer, v_outer, outer[1], drop)
+        put_real(u, block, u_outer)
+        put_real(v, block, v_outer)
+        put_real(y, block, y_outer)
+
+
+@fused
+def step(u, v, y, change, inner, middle, outer):
+    """Return u, v and y, numbers or lanes, after one step of the classical fourth-order Runge-Kutta method."""
+    half, sixth = 0.5 * change, change / 6.0
+    u1, v1, y1 = slopes(u, v, y, inner)
+    u2, v2, y2 = slopes(u + half * u1, v + half * v1, y + half * y1, middle)
+    u3, v3, y3 = slopes(u + half * u2, v + half * v2, y + half * y2, middle)
+    u4, v4, y4 = slopes(u + change * u3, v + change * v3, y + change * y3, outer)
+    return (
+        u + sixth * (u1 + 2.0 * (u2 + u3) + u4),
+        v + sixth * (v1 + 2.0 * (v2 + v3) + v4),
+        y + sixth * (y1 + 2.0 * (y2 + y3) + y4),
+    )
+
+
+@fused
+def slopes(u, v, y, matter):
+    """Return du/dh, dv/dh and dy/dh where `matter` is E, P and dE/dh, with one division."""
+    E, P, G = matter
+    a = 1.0 - 2.0 * v
+    uE, uP = E * u, P * u
     b = v + uP
     inverse = 1.0 / (a * b)
     over_b = a * inverse
     ratio = a * over_b
-    tide = ratio * y * y + over_b * (y * (1.0 - uE + uP) + 5.0 * uE + 9.0 * uP + u * G - 6.0)
-    return -2.0 * u * ratio, (v - uE) * ratio, tide - 4.0 * b * b * inverse
+    tide = ratio * (y * y) + over_b * (y * (1.0 - uE + uP) + (5.0 * E + 9.0 * P + G) * u - 6.0)
+    return -2.0 * (u * ratio), (v - uE) * ratio, tide - 4.0 * (b * b * inverse)
 
 
-@compiled
-def cross_jump(u, v, y, begun, layers, k):
-    """Let y jump where the density does (Damour & Nagar 2009, eq. 53, with the pressure of Han & Steiner 2019)."""
-    drop = layers[k, JUMP]
-    if drop == 0.0:
-        return
-    P = layers[k, OUTER + 1]
-    for s in range(begun):
-        y[s] -= u[s] * drop / (v[s] + u[s] * P)
+@fused
+def tidal_jump(u, v, P, drop):
+    """Return by how much y falls where E does (Damour & Nagar 2009; with the pressure, Han & Steiner 2019)."""
+    return drop * u * (1.0 / (v + P * u))
 
 
 @compiled
@@ -234,14 +288,12 @@ def tail_of_logarithm(c):
 
 
 @compiled
-def set_stars(u, v, y, first, mass, radius, tidal, love):
-    """Set masses, radii, dimensionless tidal deformabilities and k2 from the state at the surface, from lane `first`."""
-    for star in range(mass.size):
-        lane = first + star
-        radius[star] = math.sqrt(u[lane])
-        mass[star] = v[lane] * radius[star]
-        love[star] = love_number(v[lane], y[lane])
-        tidal[star] = 2.0 / 3.0 * love[star] / v[lane] ** 5
+def star_of_lane(u, v, y, star):
+    """Return mass, radius, dimensionless tidal deformability and k2 of one star from its state at the surface."""
+    compactness = lane(v, star)
+    radius = math.sqrt(lane(u, star))
+    love = love_number(compactness, lane(y, star))
+    return compactness * radius, radius, 2.0 / 3.0 * love / compactness**5, love
 
 
 @njit(cache=True, error_model="numpy")
@@ -249,15 +301,15 @@ def stars(pieces, starts, h, resolution):
     """Return masses, radii, tidal deformabilities and k2 of stars of descending central enthalpies h, (n, k) each."""
     n, k = h.shape
     mass, radius, tidal, love = np.empty((n, k)), np.empty((n, k)), np.empty((n, k)), np.empty((n, k))
-    lanes = (k + LANES - 1) // LANES * LANES
-    centre, u, v, y = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes)
+    centre, u, v, y = np.empty((4, (k + LANES - 1) // LANES, LANES))
     for i in range(n):
         first, last = starts[i], starts[i + 1]
         size = count_layers(pieces, first, last, h[i, 0], resolution)
-        nodes, rows, layers = np.empty(size + 1), np.empty(size, np.int64), np.empty((size + 1, LAYER_COLUMNS))
+        nodes, rows, layers = np.empty(size + 1), np.empty(size, np.int64), np.empty((size, LAYER_COLUMNS))
         set_layers(pieces, first, last, h[i, 0], resolution, nodes, rows, layers)
-        for lane in range(lanes):
-            centre[lane] = h[i, min(lane, k - 1)]
+        for star in range(centre.size):
+            centre[star // LANES, star % LANES] = h[i, min(star, k - 1)]
         march(pieces, nodes, rows, layers, size, centre, u, v, y)
-        set_stars(u, v, y, 0, mass[i], radius[i], tidal[i], love[i])
+        for j in range(k):
+            mass[i, j], radius[i, j], tidal[i, j], love[i, j] = star_of_lane(u, v, y, j)
     return mass, radius, tidal, love

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from hpc_ds.learn.networks import waves
 from hpc_ds.learn.networks.spectral import SpectralConvolution
 from hpc_ds.learn.networks.waves import wave_counts
 
@@ -68,6 +69,16 @@ def test_convolution_is_what_full_ffts_give(grid, modes):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
 
 
+@pytest.mark.parametrize(("grid", "modes"), GRIDS)
+def test_ffts_of_many_waves_give_what_matrices_give(grid, modes, monkeypatch):
+    torch.manual_seed(0)
+    convolution = SpectralConvolution(3, 2, modes).double()
+    x = torch.randn(2, *grid, 3, dtype=torch.float64)
+    expected = convolution(x)
+    monkeypatch.setattr(waves, "MANY", 0)
+    torch.testing.assert_close(convolution(x), expected, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("refinement", [1, 2, 4])
 def test_derivative_of_a_band_limited_function_is_exact_on_any_grid(refinement):
     convolution = SpectralConvolution(1, 1, (12, 12), bias=False).double()
@@ -130,8 +141,8 @@ def test_first_and_second_derivatives_are_right(grid, modes):
 @pytest.mark.parametrize("modes", [(32,), (16, 16), (8, 6, 4), (7, 5)])
 def test_parameters_are_counted_by_the_formula(modes):
     convolution = SpectralConvolution(5, 3, modes)
-    waves = math.prod(modes[:-1]) * (modes[-1] // 2 + 1)
-    assert sum(p.numel() for p in convolution.parameters()) == 2 * waves * 5 * 3 + 3
+    count = math.prod(modes[:-1]) * (modes[-1] // 2 + 1)
+    assert sum(p.numel() for p in convolution.parameters()) == 2 * count * 5 * 3 + 3
     assert all(not p.is_complex() for p in convolution.parameters())
 
 
