@@ -48,7 +48,7 @@ class Picture:
     sample: int
     error: float
     arrays: Mapping[str, NDArray[Any]]
-    """input, target, prediction and, where there is one, spread; (channels, *grid) float32 each."""
+    r"""input, target, prediction and, where there is one, spread; (channels, \*grid) float32 each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ def evaluate(
     metrics: Sequence[Metric],
     keep: bool = False,
 ) -> Evaluation:
-    """Evaluate predictions of all samples of `dataset`; collective over `group`.
+    r"""Evaluate predictions of all samples of `dataset`; collective over `group`.
 
     Samples ``block * k`` to ``block * (k + 1)`` are predicted together, on rank ``k % size``; the bits of the result
     depend on `block`, not on the number of ranks. All ranks call `predict` equally often (one without a block left
@@ -96,8 +96,8 @@ def evaluate(
     Parameters
     ----------
     predict : callable
-        (n, *input_shape) float32 on the group's device, as the data set holds them, to predictions in physical units:
-        (n, *target_shape), or those and their standard deviations or None. For classes, probabilities. Gradients are
+        (n, \*input_shape) float32 on the group's device, as the data set holds them, to predictions in physical units:
+        (n, \*target_shape), or those and their standard deviations or None. For classes, probabilities. Gradients are
         switched off around it; evaluation mode is the caller's to set.
     dataset : Dataset
         What to predict.
@@ -139,7 +139,7 @@ def evaluate(
 
 
 def climatology(dataset: Dataset, group: Ranks, block: int) -> Values:
-    """Return the mean target over all samples at each point, (channels, *grid) float64; collective over `group`.
+    r"""Return the mean target over all samples at each point, (channels, \*grid) float64; collective over `group`.
 
     The same bits on any number of ranks. `InputError` as in `evaluate`.
     """

@@ -53,13 +53,13 @@ class Loss(nn.Module):
         self.outputs = outputs
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of each sample, (n,), in float32 or, if it came so, in float64.
+        r"""Return the loss of each sample, (n,), in float32 or, if it came so, in float64.
 
         Parameters
         ----------
-        prediction : (n, channels, *grid), (n, D) or (n, classes)
+        prediction : (n, channels, \*grid), (n, D) or (n, classes)
             What the network returned; twice the channels where mean and log-variance are learned.
-        target : (n, channels, *grid) or (n, D), normalised, or (n,) int64 labels
+        target : (n, channels, \*grid) or (n, D), normalised, or (n,) int64 labels
             What is right.
 
         Raises

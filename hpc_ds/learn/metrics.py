@@ -57,7 +57,7 @@ def make_metrics(
     spread: bool = False,
     climatology: Values | None = None,
 ) -> list[Metric]:
-    """Return the metrics of those names; the first tells which of two networks is better.
+    r"""Return the metrics of those names; the first tells which of two networks is better.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def make_metrics(
         The grid, for h1, latitude_rmse and acc.
     spread : bool
         Whether predictions come with one; then the usual ones include those about it.
-    climatology : (channels, *grid) float64, optional
+    climatology : (channels, \*grid) float64, optional
         For acc: `hpc_ds.learn.evaluation.climatology`.
 
     Raises

@@ -169,7 +169,7 @@ def _single_array(place: Path) -> str | None:
 def read_block(
     samples: NewSamples, numbers: NDArray[np.int64], card: Card
 ) -> tuple[NDArray[np.float32], NDArray[Any] | None]:
-    """Return inputs (n, *shape) and, where they are known, targets of some samples."""
+    r"""Return inputs (n, \*shape) and, where they are known, targets of some samples."""
     dataset, count = samples.dataset, len(numbers)
     inputs = np.empty((count, *dataset.input_shape), dtype=np.float32)
     targets: NDArray[Any] | None = None

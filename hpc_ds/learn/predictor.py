@@ -27,9 +27,9 @@ class Card:
     task: str
     """``fields``, ``scalars`` or ``classify``."""
     input_shape: tuple[int, ...]
-    """(channels, *grid), or (features,) without a grid."""
+    r"""(channels, \*grid), or (features,) without a grid."""
     target_shape: tuple[int, ...]
-    """(channels, *grid), (numbers,) or (classes,)."""
+    r"""(channels, \*grid), (numbers,) or (classes,)."""
     input_names: tuple[str, ...]
     """Of the channels."""
     target_names: tuple[str, ...]
@@ -47,13 +47,13 @@ class Card:
 
 
 class Predictor(nn.Module):
-    """A network between its normalisations: physical units in, physical units out.
+    r"""A network between its normalisations: physical units in, physical units out.
 
     Parameters
     ----------
     card : Card
     network : Module
-        (n, *input_shape) -> (n, *card.output_shape), in normalised units; for classes logits.
+        (n, \*input_shape) -> (n, \*card.output_shape), in normalised units; for classes logits.
     input, target : Normaliser
 
     Attributes
@@ -83,16 +83,16 @@ class Predictor(nn.Module):
         return next(real, torch.float32)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return predictions in physical units; for classes their probabilities.
+        r"""Return predictions in physical units; for classes their probabilities.
 
         Parameters
         ----------
-        inputs : (n, *input_shape) tensor
+        inputs : (n, \*input_shape) tensor
             In physical units; another grid is taken by networks that are free of it.
 
         Returns
         -------
-        (n, *target_shape) tensor
+        (n, \*target_shape) tensor
 
         Raises
         ------
@@ -114,7 +114,7 @@ class Predictor(nn.Module):
         return self.target.inverse(values), sd * self._scale(sd)
 
     def _scale(self, like: Tensor) -> Tensor:
-        """Return the spread of the targets, to multiply (n, *target_shape) with."""
+        r"""Return the spread of the targets, to multiply (n, \*target_shape) with."""
         std = self.target.std if len(self.target.std) else self.target.std.new_ones(1)
         return std.to(like.dtype).view(-1, *(1,) * (like.ndim - 2))
 

@@ -20,7 +20,7 @@ class Batch:
     """Predictions of some samples beside what is right, in physical units."""
 
     prediction: Tensor
-    """(n, channels, *grid) or (n, D) float64; of classes probabilities (n, classes)."""
+    r"""(n, channels, \*grid) or (n, D) float64; of classes probabilities (n, classes)."""
     target: Tensor
     """As the prediction; of classes (n,) int64."""
     spread: Tensor | None = None

@@ -26,7 +26,7 @@ class Feedback:
     """Times that one application of the network goes forward."""
 
     def next_inputs(self, inputs: Tensor, outputs: Tensor) -> Tensor:
-        """Return the inputs of the next step, (n, channels, *grid)."""
+        r"""Return the inputs of the next step, (n, channels, \*grid)."""
         return torch.cat([inputs, outputs], dim=1)[:, list(self.place)]
 
 
@@ -58,13 +58,13 @@ def feedback(card: Card) -> Feedback:
 
 
 def roll_out(predict: Callable[[Tensor], Tensor], inputs: Tensor, feedback: Feedback, steps: int) -> Tensor:
-    """Apply a network `steps` times, each time to what it said before.
+    r"""Apply a network `steps` times, each time to what it said before.
 
     Parameters
     ----------
     predict : callable
-        (n, *input_shape) to (n, *target_shape), both in physical units.
-    inputs : (n, *input_shape) tensor
+        (n, \*input_shape) to (n, \*target_shape), both in physical units.
+    inputs : (n, \*input_shape) tensor
         What the first step sees.
     feedback : Feedback
     steps : int
@@ -72,7 +72,7 @@ def roll_out(predict: Callable[[Tensor], Tensor], inputs: Tensor, feedback: Feed
 
     Returns
     -------
-    (n, steps, *target_shape) tensor
+    (n, steps, \*target_shape) tensor
     """
     said = []
     for _ in range(steps):

@@ -165,7 +165,7 @@ class Gradient(nn.Module):
                 self.register_buffer(f"axis{i}", torch.from_numpy(along.copy()), persistent=False)
 
     def forward(self, field: Tensor) -> list[Tensor]:
-        """Return the derivatives of `field`, (n, channels, *grid), along each axis, each of its shape."""
+        r"""Return the derivatives of `field`, (n, channels, \*grid), along each axis, each of its shape."""
         return [self._along(field, i, periodic) for i, periodic in self._kinds]
 
     def _along(self, field: Tensor, i: int, periodic: bool) -> Tensor:
@@ -188,7 +188,7 @@ def relative_h1(prediction: Tensor, target: Tensor, gradient: Gradient) -> Tenso
 
 
 def latitude_weights(axes: Sequence[GridAxis]) -> NDArray[np.float64] | None:
-    """Return the weight of each point of a grid with latitudes, of mean 1, or None if it has none.
+    r"""Return the weight of each point of a grid with latitudes, of mean 1, or None if it has none.
 
     Weights are the cosine of an axis ``lat`` or ``latitude``, or the sine of ``colatitude`` or of ``theta`` beside
     a longitude, over its mean (Rasp et al. 2020, equation 2). Numbers are degrees if the axis's units say so, or,
@@ -196,7 +196,7 @@ def latitude_weights(axes: Sequence[GridAxis]) -> NDArray[np.float64] | None:
 
     Returns
     -------
-    (*grid) float64 or None
+    (\*grid) float64 or None
         Axes without latitude have length 1.
     """
     names = [axis.name.lower() for axis in axes]

@@ -94,7 +94,7 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return the mean of the members' predictions, (n, *target_shape); of classes, their probabilities."""
+        r"""Return the mean of the members' predictions, (n, \*target_shape); of classes, their probabilities."""
         return torch.stack([member(inputs) for member in self.members]).mean(0)
 
     def with_spread(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -43,13 +43,21 @@ SIMULATIONS = {
     "run.toml": ["lorenz96", "--config", "run.toml"],
 }
 """Examples that `hpc-ds simulate` runs, and how."""
+OF_FIELDS = ["data/burgers", "--input", "u:0", "--target", "u:-1"]
+TRAININGS = {
+    "my_network.py": ["my_network.py:small", *OF_FIELDS, "--option", "width=8"],
+    "shift.py": ["mlp", *OF_FIELDS, "--augment", "shift.py:shift"],
+}
+"""Examples that `hpc-ds learn` runs, and how."""
+IMAGES = ["resnet18", "images.npz", "--input", "image", "--target", "kind", "--option", "stem=small"]
+BRIEFLY = ["--epochs", "1", "--batch", "16", "--lanes", "2"]
 PARTS = ["oscillator.py"]
 """Examples that other examples run."""
 SOME_FAIL = ["careful.py"]
 DATA = [name for name in EXAMPLES if name.startswith("make_")]
 FOR_RANKS = ["sum_over_ranks.py"]
 """Examples that one process alone cannot run."""
-NOT_ALONE = {*MODELS, *SIMULATIONS, *PARTS, *DATA, *FOR_RANKS}
+NOT_ALONE = {*MODELS, *SIMULATIONS, *TRAININGS, *PARTS, *DATA, *FOR_RANKS}
 SCRIPTS = [name for name in EXAMPLES if name.endswith(".py") and name not in NOT_ALONE]
 BURGERS = ["resolution=64", "solver_resolution=256", "step=0.01"]
 
@@ -81,6 +89,7 @@ def manual(tmp_path_factory, environment):
     options = [word for option in BURGERS for word in ("--option", option)]
     arguments = ["simulate", "burgers", "--samples", "24", *options, "--out", "data/burgers"]
     run([*HPC_DS, *arguments], folder, environment)
+    run([*HPC_DS, "learn", *IMAGES, *BRIEFLY, "--out", "runs/images"], folder, environment)
     return folder
 
 
@@ -99,6 +108,12 @@ def test_every_simulator_and_design_of_the_manual_runs(manual, environment, name
     printed = run([*HPC_DS, *words], manual, environment, code=3 if name in SOME_FAIL else 0)
     assert "of 8 samples" in printed
     assert [finding for finding in check(manual / out) if finding.severity == "error"] == []
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_every_network_and_augmentation_of_the_manual_runs(manual, environment, name):
+    words = ["learn", *TRAININGS[name], *BRIEFLY, "--out", f"trained/{Path(name).stem}"]
+    assert "relative_l2" in run([*HPC_DS, *words], manual, environment)
 
 
 @pytest.mark.parametrize("name", FOR_RANKS)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 Shape = tuple[int, ...]
-"""Of one sample: (channels, *grid), or (features,) where there is no grid."""
+r"""Of one sample: (channels, \*grid), or (features,) where there is no grid."""
 
 
 class BuiltIn(NamedTuple):
@@ -62,7 +62,7 @@ def build_network(
     task: str,
     axes: Sequence[Any] = (),
 ) -> nn.Module:
-    """Return a network with new weights, drawn from torch's generator.
+    r"""Return a network with new weights, drawn from torch's generator.
 
     Parameters
     ----------
@@ -72,9 +72,9 @@ def build_network(
     options : mapping
         The network's options, e.g. ``{"width": 64}``.
     inputs : sequence of int
-        Shape of one sample: (channels, *grid), or (features,).
+        Shape of one sample: (channels, \*grid), or (features,).
     outputs : sequence of int
-        Shape of what comes of it: (channels, *grid) for fields, (D,) for scalars, (classes,) for classes, whose
+        Shape of what comes of it: (channels, \*grid) for fields, (D,) for scalars, (classes,) for classes, whose
         outputs are logits.
     task : str
         ``fields``, ``scalars`` or ``classify``.

@@ -27,8 +27,8 @@ class BatchNorm1d(_SingleValue, nn.BatchNorm1d):
 
 
 class BatchNorm2d(_SingleValue, nn.BatchNorm2d):
-    """Of (n, channels, *grid) in two dimensions."""
+    r"""Of (n, channels, \*grid) in two dimensions."""
 
 
 class BatchNorm3d(_SingleValue, nn.BatchNorm3d):
-    """Of (n, channels, *grid) in three dimensions."""
+    r"""Of (n, channels, \*grid) in three dimensions."""

@@ -84,7 +84,7 @@ class MBConv(nn.Module):
         self.residual = stride == 1 and channels == width
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (n, width, *grid / stride)."""
+        r"""Return (n, width, \*grid / stride)."""
         y = self.block(x)
         return self.stochastic_depth(y) + x if self.residual else y
 

@@ -79,7 +79,7 @@ class Options(BaseModel):
 def build(
     options: Options, inputs: tuple[int, ...], outputs: tuple[int, ...], task: str, axes: Sequence[Any] = ()
 ) -> nn.Module:
-    """Return the network from fields `inputs` to fields `outputs`, (channels, *grid) each on one grid.
+    r"""Return the network from fields `inputs` to fields `outputs`, (channels, \*grid) each on one grid.
 
     Raises
     ------
@@ -147,7 +147,7 @@ class FNO(nn.Module):
         self.projection = _pointwise(width, options.projection * width, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs (batch, outputs, *grid) of x (batch, inputs, *grid), on any grid."""
+        r"""Return the outputs (batch, outputs, \*grid) of x (batch, inputs, \*grid), on any grid."""
         grid = tuple(map(int, x.shape[2:]))  # of jit's tracer Tensors
         ends = [round(part * n) for part, n in zip(self.padding, grid)]
         fields = x.movedim(1, -1)
@@ -164,7 +164,7 @@ class FNO(nn.Module):
 
 
 def positions(grid: Sequence[int], like: Tensor) -> Tensor:
-    """Return each point's place along each axis in [0, 1), (*grid, d)."""
+    r"""Return each point's place along each axis in [0, 1), (\*grid, d)."""
     ticks = [torch.arange(n, device=like.device, dtype=like.dtype) / n for n in grid]
     return torch.stack(torch.meshgrid(*ticks, indexing="ij"), -1)
 

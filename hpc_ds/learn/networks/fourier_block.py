@@ -39,7 +39,7 @@ from hpc_ds.learn.networks.waves import (
 
 
 class FourierBlock(nn.Module):
-    """One layer; fields (batch, *grid, width).
+    r"""One layer; fields (batch, \*grid, width).
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class FourierBlock(nn.Module):
         self.last = last
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return y (batch, *grid, width)."""
+        r"""Return y (batch, \*grid, width)."""
         waves = make_waves(x.shape[1:-1], self.convolution.modes, self.convolution.bias)
         weight = kept_weight(self.convolution.dense_weight(), waves)
         tensors = [x, weight, self.convolution.bias, self.skip.weight]

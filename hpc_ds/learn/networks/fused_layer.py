@@ -14,14 +14,14 @@ from hpc_ds.learn.networks.waves import Waves, coefficients_to_rows
 
 
 class FusedLayer:
-    """One pass over a layer; the Tensors track no gradient.
+    r"""One pass over a layer; the Tensors track no gradient.
 
     Parameters
     ----------
     waves : Waves
     last : bool
         Whether the outer GELUs are left out.
-    x : (batch, *grid, width) Tensor
+    x : (batch, \*grid, width) Tensor
     b : (batch, 2, *counts, width) Tensor
         Coefficients of the spectral convolution's result.
     bias, skip : (width,) and (width, width) Tensor
@@ -43,7 +43,7 @@ class FusedLayer:
             self.shift1, self.shift2, self.gate = tile(b1), tile(b2), tile(gate)
 
     def forward(self) -> Tensor:
-        """Return y (batch, *grid, width)."""
+        r"""Return y (batch, \*grid, width)."""
         y = torch.empty_like(self.x)
         for part in self._parts():
             x, out = self.x[part].view(-1, self.width), y[part].view(-1, self.width)

@@ -126,7 +126,7 @@ class Mixed(nn.Module):
                 self.add_module(step.name, _Convolution(width, step.width, step.kernel, padding=step.padding))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (n, all branches' channels, *grid)."""
+        r"""Return (n, all branches' channels, \*grid)."""
         found = []
         for branch in self.branches:
             y = _pooled(x, branch.pool)

@@ -92,7 +92,7 @@ class PointwiseMLP(nn.Module):
         self.layers = _layers(options, channels, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (n, outputs, *grid) of (n, channels, *grid)."""
+        r"""Return (n, outputs, \*grid) of (n, channels, \*grid)."""
         return self.layers(x.movedim(1, -1)).movedim(-1, 1)
 
 

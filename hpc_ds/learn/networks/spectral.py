@@ -49,13 +49,13 @@ class SpectralConvolution(nn.Module):
         return self.weight
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the convolution of x (batch, *grid, inputs), (batch, *grid, outputs)."""
+        r"""Return the convolution of x (batch, \*grid, inputs), (batch, \*grid, outputs)."""
         waves = make_waves(x.shape[1:-1], self.modes, self.weight)
         return spectral_convolution(x, kept_weight(self.dense_weight(), waves), self.bias, waves)
 
 
 def spectral_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, waves: Waves) -> Tensor:
-    """Return the convolution of x (batch, *grid, inputs) by weight (*counts, 2, inputs, outputs)."""
+    r"""Return the convolution of x (batch, \*grid, inputs) by weight (*counts, 2, inputs, outputs)."""
     with _full_precision(x):
         y = from_coefficients(mixed(to_coefficients(x.to(weight.dtype), waves), weight), waves)
         return y if bias is None else y + bias

@@ -72,7 +72,7 @@ class TuckerConvolution(nn.Module):
         return tucker_product(self.core, list(self.factors)).movedim(0, len(self.modes)).contiguous()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the convolution of x (batch, *grid, inputs), (batch, *grid, outputs)."""
+        r"""Return the convolution of x (batch, \*grid, inputs), (batch, \*grid, outputs)."""
         waves = make_waves(x.shape[1:-1], self.modes, self.core)
         return spectral_convolution(x, kept_weight(self.dense_weight(), waves), self.bias, waves)
 

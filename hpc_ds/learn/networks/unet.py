@@ -85,7 +85,7 @@ class UNet(nn.Module):
         self.last = convolution(widths[0], outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (n, outputs, *grid) of (n, channels, *grid)."""
+        r"""Return (n, outputs, \*grid) of (n, channels, \*grid)."""
         grid = x.shape[2:]
         before = [(-size % self.multiple) // 2 for size in grid]
         x = self._extended(x, before)

@@ -1,6 +1,6 @@
-"""The Fourier coefficients of the lowest waves of a field, and the field of given ones, as matrix products.
+r"""The Fourier coefficients of the lowest waves of a field, and the field of given ones, as matrix products.
 
-Fields stand with their channels last: (batch, *grid, channels). Of m modes along an axis the waves k run from
+Fields stand with their channels last: (batch, \*grid, channels). Of m modes along an axis the waves k run from
 -(m // 2) to (m - 1) // 2, along the last axis from 0 to m // 2, as the field is real. A coefficient is the mean of the
 field times exp(-2 pi i k x), x in [0, 1): it does not depend on the resolution. A wave that a grid cannot hold is left
 out there. A matrix with as few rows as there are waves costs less than a transform that computes all of them, unless
@@ -77,14 +77,14 @@ def wave_counts(modes: Sequence[int]) -> tuple[int, ...]:
 
 
 def to_coefficients(x: Tensor, waves: Waves) -> Tensor:
-    """Return the coefficients of x (batch, *grid, channels): (batch, 2, *counts, channels), real then imaginary."""
+    r"""Return the coefficients of x (batch, \*grid, channels): (batch, 2, *counts, channels), real then imaginary."""
     rows = x.reshape(-1, waves.grid[-1], x.shape[-1])
     rows = _by_fft(rows, waves) if waves.has_many else apply(waves.analysis[-1], rows)
     return rows_to_coefficients(rows, waves, x.shape[0])
 
 
 def from_coefficients(a: Tensor, waves: Waves) -> Tensor:
-    """Return the real field (batch, *grid, channels) of coefficients (batch, 2, *counts, channels).
+    r"""Return the real field (batch, \*grid, channels) of coefficients (batch, 2, *counts, channels).
 
     What is imaginary in the sum is dropped, as an inverse real FFT does; along the last axis waves other than the
     zeroth and the Nyquist wave stand for their conjugates, too.
