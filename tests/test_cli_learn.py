@@ -13,6 +13,11 @@ import torch
 
 HPC_DS = [sys.executable, "-c", "from hpc_ds.cli import main; main()"]
 
+AUGMENTATION = """
+def shift(inputs, targets, rng):
+    return inputs + 0.1, targets
+"""
+
 NETWORKS = """
 from torch import nn
 
@@ -37,12 +42,17 @@ def data(tmp_path_factory):
     np.savez(place / "fields.npz", **fields)
     np.savez(place / "narrow.npz", x=x[:, :8], y=x[:, :8])
     np.savez(place / "nan.npz", x=x, y=np.where(np.arange(48)[:, None] == 5, np.nan, x))
+    named = {f"{name}_{split}": array for name, array in fields.items() for split in ("train", "valid")}
+    np.savez(place / "nan-test.npz", **named, x_test=np.full((4, 16), np.nan, np.float32), y_test=x[:4])
+    fine = np.repeat(x, 2, axis=1)
+    np.savez(place / "fine.npz", x=fine, y=fine)
     kind = np.array(["low", "high"])[np.arange(48) % 2]
     images = rng.normal(size=(48, 1, 16, 16)).astype(np.float32) + (kind == "high")[:, None, None, None]
     np.savez(place / "images.npz", image=images, kind=kind)
     splits = {"image_train": images, "kind_train": kind, "image_valid": images[::2], "kind_valid": kind[::2]}
     np.savez(place / "one-class.npz", **splits)
     (place / "networks.py").write_text(NETWORKS)
+    (place / "augment.py").write_text(AUGMENTATION)
     torch.save({"conv1.weight": torch.zeros(3)}, place / "other.pth")
     (place / "empty.npz").touch()
     return place
@@ -208,6 +218,21 @@ def test_init_prints_a_configuration_that_is_read(hpc_ds, place):
     hpc_ds("learn", "fno", "nowhere", "--config", "run.toml", "--out", "run", code=2)
 
 
+@pytest.mark.parametrize("network", ["fno", "tfno", "unet"])
+def test_a_network_of_waves_is_applied_to_a_finer_grid_than_it_was_trained_on(hpc_ds, place, network):
+    hpc_ds("learn", network, "fields.npz", "--option", "width=4", "--epochs", 1, *QUICK, "--out", "run")
+    hpc_ds("predict", "run", "fine.npz", "--out", "said.h5")
+    import h5py
+
+    with h5py.File(place / "said.h5") as said:
+        assert said["prediction"].shape[-1] == 32 and np.isfinite(said["prediction"][()]).all()
+
+
+def test_a_metric_may_need_the_mean_over_the_training_split(hpc_ds, place):
+    words = ["--metrics", "acc,relative_l2", "--epochs", 1, *QUICK]
+    assert "acc" in hpc_ds("learn", "networks.py:plain", "fields.npz", *words, "--out", "run").stdout
+
+
 # ---- what is refused --------------------------------------------------------------------------------------------
 
 
@@ -223,6 +248,8 @@ def test_init_prints_a_configuration_that_is_read(hpc_ds, place):
         (["fno", "fields.npz", "--batch", "4"], "--lanes 8"),
         (["fno", "fields.npz", "--loss", "cross-entropy"], "--loss cross-entropy"),
         (["fno", "fields.npz", "--metrics", "accuracy"], "accuracy"),
+        (["fno", "fields.npz", "--metrics", "coverage_90", "--loss", "gaussian"], "coverage_90"),
+        (["networks.py:plain", "nan-test.npz"], "nan-test.npz"),
         (["fno", "fields.npz", "--epochs", "0"], "--epochs"),
         (["fno", "fields.npz", "--learning-rate", "fast"], "--learning-rate"),
         (["fno", "fields.npz", "--sampling", "balanced"], "--sampling balanced"),
@@ -262,6 +289,30 @@ def test_another_configuration_in_the_same_folder_is_refused(refused, hpc_ds, pl
     hpc_ds("learn", "networks.py:plain", "fields.npz", "--epochs", 1, *QUICK, "--out", "run")
     told = refused("learn", "networks.py:plain", "fields.npz", "--epochs", 1, *QUICK, "--seed", 2)
     assert "seed" in told
+
+
+def test_fewer_epochs_than_before_are_refused(refused, hpc_ds, place):
+    words = ["learn", "networks.py:plain", "fields.npz", "--schedule", "constant", *QUICK]
+    hpc_ds(*words, "--epochs", 2, "--out", "run")
+    hpc_ds(*words, "--epochs", 3, "--out", "run")
+    assert "can only grow" in refused(*words, "--epochs", 1)
+
+
+def test_another_text_of_the_own_augmentation_is_refused(refused, hpc_ds, place):
+    words = [
+        "learn",
+        "networks.py:plain",
+        "fields.npz",
+        "--augment",
+        "augment.py:shift",
+        "--epochs",
+        1,
+        *QUICK,
+    ]
+    hpc_ds(*words, "--out", "run")
+    (place / "augment.py").unlink()
+    (place / "augment.py").write_text(AUGMENTATION.replace("0.1", "9.0"))
+    assert "source" in refused(*words)
 
 
 def test_ranks_that_cannot_share_the_lanes_are_told_which_could(mpiexec, place, repository):

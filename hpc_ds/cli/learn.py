@@ -109,7 +109,12 @@ def predict(
     out: Annotated[
         str | None, typer.Option("--out", "-o", help="HDF5 file; by default in RUN/predictions.")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Of a training set (default: test).")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="train, valid or test; default: test of a training set and of the run's own data, all of other files."
+        ),
+    ] = None,
     batch: Annotated[int, typer.Option(help="Samples that are predicted together.")] = 32,
     rollout: Annotated[
         int, typer.Option(help="How often the network is applied to what it said before; 0 for once.")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hpc_ds.learn.channels import Channel, channel_groups
 from hpc_ds.learn.dataset import Dataset
 from hpc_ds.learn.settings import Settings
+from hpc_ds.learn.source import GridAxis
 from hpc_ds.runtime.errors import InputError
 from hpc_ds.runtime.random import name_key, philox_key, stream
 from hpc_ds.runtime.suggest import unknown
@@ -151,8 +152,7 @@ def _transpose(text: str, dataset: Dataset) -> Move:
     pairs = [
         (one, other)
         for one, other in itertools.combinations(range(len(axes)), 2)
-        if len(axes[one].coordinates) == len(axes[other].coordinates)
-        and axes[one].periodic == axes[other].periodic
+        if _alike(axes[one], axes[other])
     ]
     if not pairs:
         raise InputError(f"--augment {text}: no two axes of the grid are alike")
@@ -169,6 +169,16 @@ def _transpose(text: str, dataset: Dataset) -> Move:
                 values[chosen] = turned[:, places[pair, side]]
 
     return move
+
+
+def _alike(one: GridAxis, other: GridAxis) -> bool:
+    """Tell whether two axes have the same points, but for where they begin, and the same ends."""
+    here, there = one.coordinates, other.coordinates
+    if len(here) != len(there) or one.periodic != other.periodic or one.units != other.units:
+        return False
+    on_globe = any(axis.name.startswith(("lat", "lon", "theta", "phi")) for axis in (one, other))
+    step = abs(here[-1] - here[0]) / max(len(here) - 1, 1)
+    return not on_globe and bool(np.allclose(here - here[0], there - there[0], rtol=0.0, atol=1e-3 * step))
 
 
 def _exchanged(text: str, channels: tuple[Channel, ...], pair: tuple[int, int]) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ import inspect
 import io
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hpc_ds.learn.prediction import card_of, load_run
+from hpc_ds.learn.prediction import card_of, load_run, unfinished
 from hpc_ds.learn.prediction_file import check_free
 from hpc_ds.learn.predictor import Predictor
 from hpc_ds.learn.uncertainty import Ensemble
@@ -36,7 +37,11 @@ _TRACED = 2
 
 
 def export_network(
-    run: str | os.PathLike[str], path: str | os.PathLike[str], format: Format | None = None
+    run: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    format: Format | None = None,
+    *,
+    tell: Callable[[str], None] | None = None,
 ) -> Path:
     r"""Write the network of a training, with its normalisation, for any number of samples at once.
 
@@ -53,6 +58,8 @@ def export_network(
     format : {"torch-export", "onnx"}, optional
         By default as the file's name ends: ``.pt2`` or ``.onnx``. The second needs the packages onnx and onnxscript,
         and is run by onnxruntime where that is installed.
+    tell : callable, optional
+        Told in a line of a training that is not done; by default prints on stderr.
 
     Returns
     -------
@@ -69,6 +76,9 @@ def export_network(
     target, kind = Path(path), _format(Path(path), format)
     check_free(target)
     network = load_run(run)
+    doubt = unfinished(run)
+    if doubt:
+        (tell or _print)(f"warning: {doubt}")
     module = _Plain(network).eval()
     write, reread = {"torch-export": (_torch_export, _reread), "onnx": (_onnx, _onnx_session)}[kind]
     try:
@@ -111,11 +121,15 @@ class _Plain(nn.Module):
 def _format(path: Path, format: str | None) -> Format:
     if format is None:
         if path.suffix not in _SUFFIXES:
-            raise InputError(f"{path}: the name must end with .pt2 or .onnx, or --format say which it is")
+            raise InputError(f"{path}: unknown format; give a name that ends in .pt2 or .onnx")
         return _SUFFIXES[path.suffix]
     if format not in get_args(Format):
-        raise InputError(f"--format {format}: unknown; there are {', '.join(get_args(Format))}")
+        raise InputError(f"format '{format}': unknown; there are {', '.join(get_args(Format))}")
     return format  # type: ignore[return-value]
+
+
+def _print(line: str) -> None:
+    print(f"hpc-ds: {line}", file=sys.stderr, flush=True)
 
 
 def _inputs(network: Predictor | Ensemble, count: int) -> Tensor:
@@ -151,13 +165,11 @@ def _onnx(module: _Plain, inputs: Tensor) -> bytes:
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(
-            f"--format onnx: needs the package{'s' if len(missing) > 1 else ''} {' and '.join(missing)}: "
-            f"pip install {' '.join(missing)}; --format torch-export works without"
+            f"ONNX needs the package{'s' if len(missing) > 1 else ''} {' and '.join(missing)}: "
+            f"pip install {' '.join(missing)}; .pt2 works without"
         )
     if "dynamic_shapes" not in inspect.signature(torch.onnx.export).parameters:
-        raise InputError(
-            f"--format onnx: torch {torch.__version__} is too old, 2.6 is needed; torch-export works"
-        )
+        raise InputError(f"ONNX needs torch 2.6, this is {torch.__version__}; .pt2 works with it")
     buffer = io.BytesIO()
     batch = torch.export.Dim("batch", min=1)
     program = torch.onnx.export(

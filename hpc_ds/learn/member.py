@@ -58,7 +58,7 @@ def train_member(
     inputs, targets = fit_normalisers(plan.train, settings, group)
     predictor = Predictor(plan.card, plan.network(member), inputs, targets).to(group.device)
     dtype = torch.float64 if settings.precision == "float64" else torch.float32
-    feeder = Feeder(plan.train, group.device, settings.prefetch, plan.augment(inputs), dtype)
+    feeder = Feeder(plan.train, group.device, settings.prefetch, plan.augment(inputs, member), dtype)
     group.world.root_first(_make_folder, place.folder)
     events = Events(place.folder / "events")
     trainer = Trainer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hpc_ds.learn.arrays import open_array_file
+from hpc_ds.learn.arrays import array_splits, open_array_file
 from hpc_ds.learn.dataset import ARRAY_SUFFIXES, Dataset, open_inputs
 from hpc_ds.learn.predictor import Card
 from hpc_ds.learn.selection import Part, Selection
 from hpc_ds.learn.source import open_training_set
 from hpc_ds.runtime.errors import InputError
+from hpc_ds.store.split import SPLITS
 
 Misfit = Callable[[tuple[int, ...]], str]
 """Says why samples of that shape do not fit; empty where they do."""
@@ -31,6 +32,72 @@ class NewSamples:
     dataset: Dataset
     with_targets: bool
     """Whether what is right is known."""
+    split: str = ""
+    """Which they are; empty for all samples of a file."""
+
+
+class Later:
+    """What is right further ahead than a window says: the targets of later windows of the same sample.
+
+    Parameters
+    ----------
+    samples : NewSamples
+        With targets.
+    stride : int
+        Times from one step to the next.
+    steps : int
+        How many steps.
+    """
+
+    def __init__(self, samples: NewSamples, stride: int, steps: int) -> None:
+        self._dataset = samples.dataset
+        self._ahead = stride * np.arange(steps)
+        source = self._dataset.source
+        alone = (replace(source, files=(file,)) for file in source.files)
+        counts = [len(Dataset(one, self._dataset.selection)) for one in alone]
+        self._starts = np.cumsum([0, *counts])
+        self._windows = np.array(
+            [count // max(1, file.samples) for count, file in zip(counts, source.files, strict=True)]
+        )
+
+    def targets(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+        r"""Return the targets at each step of some samples, (n, steps, \*target_shape); NaN where the data end."""
+        files = np.searchsorted(self._starts, numbers, side="right") - 1
+        windows = self._windows[files]
+        window = (numbers - self._starts[files]) % windows
+        there = window[:, None] + self._ahead < windows[:, None]
+        wanted, place = np.unique((numbers[:, None] + self._ahead)[there], return_inverse=True)
+        inputs = np.empty((len(wanted), *self._dataset.input_shape), dtype=np.float32)
+        read = np.empty((len(wanted), *self._dataset.target_shape), dtype=np.float32)
+        self._dataset.read(wanted, inputs, read)
+        found = np.full((*there.shape, *self._dataset.target_shape), np.nan, dtype=np.float32)
+        found[there] = read[place.reshape(-1)]
+        return found
+
+
+def check_split(split: str | None) -> None:
+    """Refuse the name of a split that there cannot be (`InputError`)."""
+    if split is not None and split not in (*SPLITS, "all"):
+        raise InputError(
+            f"--split {split}: unknown; there are {', '.join(SPLITS)}, and all for the rows of a file"
+        )
+
+
+def own_split(path: Path) -> str:
+    """Return the split to predict of a file that a training read: ``test``, or none where the files are the splits.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read.
+    """
+    if path.suffix not in ARRAY_SUFFIXES or "test" not in array_splits(path):
+        return ""
+    words = (*SPLITS, "val")
+    beside = (
+        path.with_name(path.name.replace(one, other)) for one in words for other in words if one != other
+    )
+    return "" if any(file.is_file() and file != path for file in beside) else "test"
 
 
 def open_samples(
@@ -47,7 +114,7 @@ def open_samples(
     misfit : callable
         `hpc_ds.learn.predictor.misfit` of the network.
     split : str, optional
-        Of a training set (by default ``test``), or of a file that has splits (by default all of it).
+        Of a training set (by default ``test``), or of a file, of which ``all`` (the default) is every row.
 
     Raises
     ------
@@ -60,7 +127,7 @@ def open_samples(
         attempts = _attempts(place, selection, split)
     else:
         attempts = iter([partial(_stored, place, selection, card, split)])
-    return _first_fit(place, attempts, misfit)
+    return _first_fit(place, attempts, misfit, card)
 
 
 def _selection(card: Card) -> Selection:
@@ -72,20 +139,35 @@ def _selection(card: Card) -> Selection:
         ) from None
 
 
-def _first_fit(place: Path, attempts: Iterator[Callable[[], NewSamples]], misfit: Misfit) -> NewSamples:
-    """Return the first reading of a file that fits the network; complain about the most obvious one."""
-    problems: list[InputError] = []
+def _first_fit(
+    place: Path, attempts: Iterator[Callable[[], NewSamples]], misfit: Misfit, card: Card
+) -> NewSamples:
+    """Return the first reading of a file that fits the network; complain about the one that came closest."""
+    unread: list[InputError] = []
+    misfits: list[tuple[int, str]] = []
     for attempt in attempts:
         try:
             found = attempt()
         except InputError as error:
-            problems.append(error)
+            unread.append(error)
             continue
-        problem = misfit(found.dataset.input_shape)
+        shape = found.dataset.input_shape
+        problem = misfit(shape)
         if not problem:
             return found
-        problems.append(InputError(f"{place}: {problem}"))
-    raise problems[0]
+        misfits.append((_distance(shape, card.input_shape), problem))
+    if not misfits:
+        raise unread[0]
+    _, closest = min(misfits, key=lambda pair: pair[0])
+    names = f" of {', '.join(card.input_names)}" if unread and len(card.input_names) < 9 else ""
+    raise InputError(f"{place}: {closest}{names}")
+
+
+def _distance(shape: tuple[int, ...], wanted: tuple[int, ...]) -> int:
+    """Return how many axes differ; shapes with another number of axes are further away than any other."""
+    if len(shape) != len(wanted):
+        return len(wanted) + 1
+    return sum(one != other for one, other in zip(shape, wanted, strict=True))
 
 
 # Training sets
@@ -97,9 +179,9 @@ def _stored(place: Path, selection: Selection, card: Card, split: str | None) ->
     source = open_training_set(place, split or "test")
     try:
         classes = card.target_names if card.task == "classify" else ()
-        return NewSamples(Dataset(source, selection, classes), True)
+        return NewSamples(Dataset(source, selection, classes), True, split or "test")
     except (InputError, KeyError):  # without targets; if the inputs are wrong, the next line says so
-        return NewSamples(open_inputs(place, selection, split or "test"), False)
+        return NewSamples(open_inputs(place, selection, split or "test"), False, split or "test")
 
 
 def _in_wells_layout(place: Path) -> bool:
@@ -132,7 +214,7 @@ def _arrays(place: Path, selection: Selection, split: str | None) -> NewSamples:
     inputs, targets = ([str(part) for part in parts] for parts in (selection.inputs, selection.targets))
     try:
         source = open_array_file(place, split or "all", inputs, targets, selection.window, selection.task)
-        return NewSamples(Dataset(source, selection), True)
+        return NewSamples(Dataset(source, selection), True, _told(split))
     except (InputError, KeyError, ValueError):
         return _without_targets(place, selection.inputs, selection, split)
 
@@ -144,9 +226,14 @@ def _without_targets(
     moving = selection.window if parts == selection.inputs else None
     source = open_array_file(place, split or "all", names, None, moving, selection.task)
     try:
-        return NewSamples(Dataset(source, Selection(parts, (), moving, selection.task)), False)
+        chosen = Selection(parts, (), moving, selection.task)
+        return NewSamples(Dataset(source, chosen), False, _told(split))
     except ValueError as error:
         raise InputError(f"{place}: {error}") from None
+
+
+def _told(split: str | None) -> str:
+    return split if split and split != "all" else ""
 
 
 def _single_array(place: Path) -> str | None:

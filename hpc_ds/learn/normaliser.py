@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -130,6 +130,18 @@ def measure_channels(dataset: Dataset, world: World) -> tuple[NDArray[np.float64
     return figures[:inputs], figures[inputs:]
 
 
+def check_splits(datasets: Sequence[Dataset], world: World) -> None:
+    """Read data sets from end to end and refuse a NaN or an infinity; collective over `world`.
+
+    Raises
+    ------
+    InputError
+        On all ranks: as `check_finite`, or a file cannot be read.
+    """
+    for dataset in datasets:
+        agreed(world, _check_blocks, dataset, _sample_blocks(dataset)[world.rank :: world.size])
+
+
 def check_finite(
     dataset: Dataset,
     samples: NDArray[np.int64],
@@ -205,6 +217,19 @@ def _sample_blocks(dataset: Dataset) -> list[NDArray[np.int64]]:
 
 def _moments(dataset: Dataset, blocks: Sequence[NDArray[np.int64]]) -> list[_Moments]:
     return [_block_moments(dataset, samples) for samples in blocks]
+
+
+def _check_blocks(dataset: Dataset, blocks: Sequence[NDArray[np.int64]]) -> None:
+    for samples in blocks:
+        check_finite(dataset, samples, *_arrays(dataset, samples))
+
+
+def _arrays(dataset: Dataset, samples: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
+    inputs = np.empty((len(samples), *dataset.input_shape))
+    classes = dataset.task == "classify" and bool(dataset.target_names)
+    targets = np.empty(len(samples), np.int64) if classes else np.empty((len(samples), *dataset.target_shape))
+    dataset.read(samples, inputs, targets)
+    return inputs, targets
 
 
 def _block_moments(dataset: Dataset, samples: NDArray[np.int64]) -> _Moments:

@@ -30,6 +30,7 @@ class Pace:
         self._steps, self._gap = 0, 1
         self._met = self._saved = time.monotonic()
         self._shown: tuple[float, int] | None = None
+        self._rate = 0.0
 
     def is_due(self) -> bool:
         """Count a step, and return whether the ranks meet after it; the same on all ranks."""
@@ -50,10 +51,14 @@ class Pace:
         self._saved = self._met = time.monotonic()
 
     def rate(self, done: int) -> float:
-        """Return steps a second since the last call, 0 at the first one."""
+        """Return steps a second since the last call, 0 at the first one; that of before where none was done."""
         now, before = time.monotonic(), self._shown
+        if before is not None and done == before[1]:
+            return self._rate
+        if before is not None:
+            self._rate = max(0, done - before[1]) / max(now - before[0], 1e-9)
         self._shown = now, done
-        return 0.0 if before is None else max(0, done - before[1]) / max(now - before[0], 1e-9)
+        return self._rate
 
 
 class EpochLosses:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from hpc_ds.learn.augment import Augment, make_augment
@@ -27,7 +29,7 @@ from hpc_ds.runtime.random import name_key, philox_key
 from hpc_ds.runtime.user_code import source_hash
 from hpc_ds.store.training_set import TrainingSet
 
-_INIT = name_key("learn.init")
+_INIT, _AUGMENT = name_key("learn.init"), name_key("learn.member-augment")
 _HASHED = 2**26
 
 
@@ -47,6 +49,8 @@ class Plan:
     """By which a run folder knows whose it is."""
     remarks: tuple[str, ...]
     """What the user should know, a line each."""
+    climatology: NDArray[np.float64] | None = None
+    """Mean target at each point over the training split, for metrics that need it."""
 
     @property
     def train(self) -> Dataset:
@@ -69,10 +73,11 @@ class Plan:
         network, _ = _network(self.reference, self.options, self.card, settings)
         return network.double() if settings.precision == "float64" else network
 
-    def augment(self, inputs: Normaliser) -> Augment | None:
-        """Return the random symmetries, None where there are none."""
+    def augment(self, inputs: Normaliser, member: int = 0) -> Augment | None:
+        """Return the random symmetries of a member of the ensemble, None where there are none."""
         spread = inputs.std.cpu().numpy() if len(inputs.std) else None
-        return make_augment(self.settings, self.train, spread)
+        seed = int(philox_key(self.settings.seed, _AUGMENT, member)[0] >> np.uint64(1))
+        return make_augment(self.settings.model_copy(update={"seed": seed}), self.train, spread)
 
     def loss(self, target: Normaliser) -> Loss:
         """Return what is made small."""
@@ -83,7 +88,8 @@ class Plan:
     def metrics(self, spread: bool | None = None) -> list[Metric]:
         """Return what networks are judged by; with a spread those about it, too."""
         with_spread = self.card.spread if spread is None else spread
-        return make_metrics(self.card.task, self.settings.metrics, self.card.axes, with_spread)
+        mean = np.zeros(self.card.target_shape) if self.climatology is None else self.climatology
+        return make_metrics(self.card.task, self.settings.metrics, self.card.axes, with_spread, mean)
 
 
 def make_plan(
@@ -118,18 +124,19 @@ def make_plan(
     remarks = [] if "valid" in splits else ["no validation split: the weights of the last epoch are kept"]
     remarks += [str(loaded)] if loaded else []
     remarks += _unseen(data, train)
+    own = [text for text in (reference, *settings.augment) if ".py:" in text]
     config = {
         "network": reference,
         "options": dict(options),
-        "source": source_hash(reference.rpartition(":")[0]) if ":" in reference else None,
-        "data": {"path": os.path.abspath(data), "content": _content(Path(data))},
+        "source": {text: source_hash(text.rpartition(":")[0]) for text in own},
+        "data": {"path": os.path.abspath(data), "content": _content(Path(data), splits)},
         **settings.model_dump(),
-        "weights_content": _content(Path(settings.weights)) if settings.weights else None,
+        "weights_content": _hash([Path(settings.weights)]) if settings.weights else None,
     }
     plan = Plan(reference, options, settings, splits, card, count_parameters(network), config, tuple(remarks))
     plan.augment(Normaliser.identity())
     plan.loss(Normaliser.identity())
-    plan.metrics()
+    _check_first(plan.metrics())
     plan.order(0)
     return plan
 
@@ -172,16 +179,30 @@ def _unseen(data: str | os.PathLike[str], train: Dataset) -> list[str]:
     ]
 
 
-def _content(path: Path) -> str:
-    """Return a hash of data: of a training set's statistics and the sizes of its files, or of a file."""
+def _check_first(metrics: list[Metric]) -> None:
+    """Refuse a first metric that does not say which of two networks is better."""
+    if metrics[0].smaller_is_better is None:
+        raise InputError(
+            f"--metrics {metrics[0].name}: does not say which epoch is the best; name another one before it"
+        )
+
+
+def _content(path: Path, splits: Mapping[str, Dataset]) -> str:
+    """Return a hash of data: of a training set's statistics and the sizes of its files, or of files of arrays."""
+    if not path.is_dir():
+        return _hash(sorted({file.path for dataset in splits.values() for file in dataset.source.files}))
     digest = hashlib.sha256()
-    if path.is_dir():
-        statistics = path / "stats.yaml"
-        digest.update(statistics.read_bytes() if statistics.is_file() else b"")
-        for file in sorted((path / "data").glob("*/*")):
-            digest.update(f"{file.relative_to(path)} {file.stat().st_size}\n".encode())
-    elif path.is_file():
-        with open(path, "rb") as stream:
+    statistics = path / "stats.yaml"
+    digest.update(statistics.read_bytes() if statistics.is_file() else b"")
+    for file in sorted((path / "data").glob("*/*")):
+        digest.update(f"{file.relative_to(path)} {file.stat().st_size}\n".encode())
+    return digest.hexdigest()
+
+
+def _hash(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        with open(file, "rb") as stream:
             while block := stream.read(_HASHED):
                 digest.update(block)
     return digest.hexdigest()

@@ -76,13 +76,17 @@ class PredictionFile:
         """Write values of successive samples from number `first` on (OSError where the disk refuses)."""
         self._writer.write(0, self._targets[name], first, np.ascontiguousarray(values))
 
-    def finish(self, problem: OSError | InputError | None = None) -> None:
+    def finish(
+        self, problem: OSError | InputError | None = None, attributes: Mapping[str, Any] | None = None
+    ) -> None:
         """Give the file its name, once all ranks have written theirs; collective.
 
         Parameters
         ----------
         problem : OSError or InputError, optional
             What this rank met when it read or wrote.
+        attributes : mapping, optional
+            Of the file, which are known only now; equal on all ranks.
 
         Raises
         ------
@@ -98,7 +102,7 @@ class PredictionFile:
             raise InputError(str(first)) from problem
         if first is not None:
             raise _refused(first, self.path) from problem
-        self._world.root_first(_rename, self._part, self.path)
+        self._world.root_first(_complete, self._part, self.path, attributes or {})
 
 
 def check_free(path: str | os.PathLike[str]) -> None:
@@ -137,8 +141,11 @@ def _column(file: h5py.File, column: Column, samples: int) -> Target:
     return Target(column.name, found.id.get_offset(), dtype.itemsize * int(np.prod(column.shape)))
 
 
-def _rename(part: Path, path: Path) -> None:
+def _complete(part: Path, path: Path, attributes: Mapping[str, Any]) -> None:
     try:
+        if attributes:
+            with h5py.File(part, "r+", libver=("earliest", "v110")) as file:
+                file.attrs.update(attributes)
         os.replace(part, path)
     except OSError as error:
         raise _refused(error, path) from error

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hpc_ds.learn.distributed import check_devices, join, learn_world
-from hpc_ds.learn.evaluation import Evaluation, evaluate
+from hpc_ds.learn.evaluation import Evaluation, climatology, evaluate
 from hpc_ds.learn.evaluation_file import write_evaluation
 from hpc_ds.learn.group import Group
 from hpc_ds.learn.member import Place, train_member
 from hpc_ds.learn.network_file import save_network
+from hpc_ds.learn.normaliser import check_splits
 from hpc_ds.learn.outcome import FORMAT, Outcome, State
 from hpc_ds.learn.plan import Plan, make_plan
 from hpc_ds.learn.prediction import load_run
@@ -30,7 +32,7 @@ from hpc_ds.runtime.allocator import keep_freed_memory
 from hpc_ds.runtime.atomic import write_json
 from hpc_ds.runtime.deadline import Deadline
 from hpc_ds.runtime.errors import InputError
-from hpc_ds.runtime.folder import RunFolder
+from hpc_ds.runtime.folder import RunFolder, read_config
 from hpc_ds.runtime.world import World, install_abort_hook
 
 Tell = Callable[[str], None]
@@ -104,17 +106,42 @@ def train(
     check_devices(world, settings.comm, settings.device)
     if settings.members == 1:
         check_ranks(settings.reduction, settings.lanes, world.size)
+    if settings.reduction == "sharded" and settings.batch < world.size:
+        raise InputError(
+            f"--batch {settings.batch} is less than {world.size} ranks: a rank would have no sample"
+        )
+    world.root_first(_check_growth, path, settings)
+    check_splits([dataset for split, dataset in plan.splits.items() if split != "train"], world)
     for line in (*plan.remarks, *filter(None, [crowded])):
         tell(line)
     growable = GROWABLE | {"data.path"} | ({"epochs"} if settings.schedule in ENDLESS else set())
     with RunFolder.open(path, "learn", plan.config, growable, world, sys.argv, settings.seed) as opened:
         tell(_estimate(plan))
+        plan = _with_climatology(plan, world)
         results, predictors = _train_all(plan, path, world, deadline or Deadline(None), tell)
         outcome = _conclude(plan, path, results, predictors, world)
         world.root_first(_set_state, opened, outcome)
         if not world.is_root:
             opened.set_state(outcome.state)
         return outcome
+
+
+def _check_growth(path: Path, settings: Settings) -> None:
+    """Refuse fewer epochs than the folder's training was to have."""
+    if (path / "config.toml").exists():
+        epochs = read_config(path).get("epochs")
+        if isinstance(epochs, int) and settings.epochs < epochs:
+            raise InputError(
+                f"--epochs {settings.epochs}: the training in {path} is for {epochs} epochs, which can only grow"
+            )
+
+
+def _with_climatology(plan: Plan, world: World) -> Plan:
+    """Return the plan with the mean target over the training split, where a metric needs it; collective."""
+    if "acc" not in plan.settings.metrics:
+        return plan
+    with join(world, plan.settings.comm, "cpu") as group:
+        return replace(plan, climatology=climatology(plan.train, group, plan.settings.batch))
 
 
 def member_folder(path: Path, member: int, members: int) -> Path:
@@ -169,9 +196,10 @@ def _conclude(
     plan: Plan, path: Path, results: Results, predictors: Sequence[Predictor], world: World
 ) -> Outcome:
     """Evaluate what was trained and write the answer; collective."""
-    for result in results:
+    for member, result in enumerate(results):
         if isinstance(result, TrainingFailure):
-            raise result
+            which = f"member {member + 1} of {len(results)}: " if len(results) > 1 else ""
+            raise TrainingFailure(f"{which}{result}")
     done = [result for result in results if isinstance(result, TrainingResult)]
     state: State = "stopped" if any(result.state == "stopped" for result in done) else "done"
     summary = _summary(plan, done)

@@ -71,6 +71,8 @@ class Session:
     def run(self) -> TrainingResult:
         """Run all epochs that are left, or until the deadline; collective."""
         total, done = self.settings.epochs * self._per_epoch, self._steps_done()
+        if self._is_saved and self.group.rank == 0 and not self._is_over():
+            self.parts.tell(f"goes on at epoch {self.state.epoch}, step {self.state.step + 1}")
         with self.parts.progress(total, min(done, total)) as self.progress:
             is_stopped = False
             while not self._is_over() and not is_stopped:
@@ -131,7 +133,7 @@ class Session:
         else:
             norm = self.step.gradient(state.epoch, state.step, count, pieces, tensors, self._losses.own)
         if not math.isfinite(norm):
-            return self._name(first, first + count, pieces, tensors)
+            return self._look() or self._name(first, first + count, pieces, tensors)
         self.step.update(self._rate(), norm)
         if self.mean is not None:
             self.mean.update()

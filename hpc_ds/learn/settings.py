@@ -96,7 +96,8 @@ class Settings(BaseModel):
     """Decay of a running mean of the weights, which is then what is validated and kept, e.g. 0.999."""
 
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
-    """bfloat16 computes matrix products in half the bytes, by autocast; float64 all."""
+    """bfloat16 computes matrix products in half the bytes, by autocast; float64 trains in double precision (files hold
+    predictions in single)."""
 
     activation_checkpoints: bool = False
     """Compute activations anew on the way back, to save memory."""
@@ -112,7 +113,8 @@ class Settings(BaseModel):
     """Samples of the most frequent class beside each other one, for under and hard."""
 
     augment: tuple[str, ...] = ()
-    """Random symmetries, in turn: flip, transpose, roll, noise=SIGMA, or your own file.py:name."""
+    """Random symmetries, in turn: flip, transpose (of vectors with their components; fields without components keep
+    their sign, as a vorticity does not), roll, noise=SIGMA, or your own file.py:name."""
 
     normalise: bool = True
     """Bring inputs and targets to mean 0 and spread 1; the figures are kept within the network."""

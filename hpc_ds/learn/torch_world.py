@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from hpc_ds.learn.rendezvous import PATIENCE, choose_interface, ends_towards, host, interfaces
+from hpc_ds.learn.rendezvous import choose_interface, ends_towards, host, interfaces
 from hpc_ds.runtime.errors import EXIT_FAILURE, InputError
 from hpc_ds.runtime.world import SharedWorld, World, checked_ranks, launched_ranks
 
@@ -31,6 +31,9 @@ T = TypeVar("T")
 
 _LOOK = 0.5
 """Seconds between looks at whether a rank has ended the job."""
+
+_FOR_EVER = timedelta(days=365)
+"""How long ranks wait for others that have more to do; one that is gone ends all through the store."""
 
 _FAREWELL = 30.0
 """Seconds that rank 0, on which the store lives, waits at the end for the others to be through with it."""
@@ -97,7 +100,7 @@ class TorchWorld(SharedWorld):
         self._job, self._name = job, name
         self._store = dist.PrefixStore(f"world/{name}", job)
         within = dist.PrefixStore("gloo", self._store)
-        self.group = dist.ProcessGroupGloo(within, self.rank, self.size, timeout=PATIENCE)
+        self.group = dist.ProcessGroupGloo(within, self.rank, self.size, timeout=_FOR_EVER)
         self._meetings = 0
         self._read = 0
         self._splits: Counter[tuple[int, ...]] = Counter()

@@ -1,4 +1,5 @@
 import importlib.util
+import json
 
 import numpy as np
 import pytest
@@ -96,9 +97,7 @@ def test_missing_packages_are_told_in_one_line(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *more: None if "onnx" in name else find(name, *more)
     )
-    message = (
-        "needs the packages onnx and onnxscript: pip install onnx onnxscript; --format torch-export works"
-    )
+    message = r"needs the packages onnx and onnxscript: pip install onnx onnxscript; \.pt2 works without"
     with pytest.raises(InputError, match=message):
         export_network(run, tmp_path / "network.onnx")
     assert not (tmp_path / "network.onnx").exists()
@@ -106,9 +105,11 @@ def test_missing_packages_are_told_in_one_line(trained, tmp_path, monkeypatch):
 
 def test_unknown_formats_and_taken_names_are_refused(trained, tmp_path):
     run = trained("mlp")
-    with pytest.raises(InputError, match=r"the name must end with \.pt2 or \.onnx"):
+    with pytest.raises(
+        InputError, match=r"network\.bin: unknown format; give a name that ends in \.pt2 or \.onnx"
+    ):
         export_network(run, tmp_path / "network.bin")
-    with pytest.raises(InputError, match="--format torchscript: unknown; there are torch-export, onnx"):
+    with pytest.raises(InputError, match="format 'torchscript': unknown; there are torch-export, onnx"):
         export_network(run, tmp_path / "network.bin", "torchscript")
     (tmp_path / "network.pt2").touch()
     with pytest.raises(InputError, match="is there already"):
@@ -142,3 +143,20 @@ def test_network_that_cannot_be_traced_is_told_in_one_line(tmp_path, trained, mo
     ) as caught:
         export_network(trained("mlp"), tmp_path / "network.pt2")
     assert "\n" not in str(caught.value)
+
+
+def test_training_that_is_not_done_is_told(trained, tmp_path, capsys):
+    run, lines = trained("mlp"), []
+    state = {"format": 1, "kind": "learn", "state": "stopped", "note": None, "updated": ""}
+    (run / "state.json").write_text(json.dumps(state))
+    export_network(run, tmp_path / "network.pt2", tell=lines.append)
+    assert len(lines) == 1 and "warning: " in lines[0] and "not done (stopped)" in lines[0]
+    export_network(run, tmp_path / "again.pt2")
+    assert capsys.readouterr().err == f"hpc-ds: {lines[0]}\n"
+
+
+def test_ensemble_with_members_missing_is_not_exported(trained, tmp_path):
+    run = trained("mlp", "run/members/000/network")
+    (run / "config.toml").write_text("members = 2\n")
+    with pytest.raises(InputError, match=r"1 of 2 members have no network yet \(001\)"):
+        export_network(run, tmp_path / "network.pt2")

@@ -1,8 +1,10 @@
 import errno
+import json
 
 import h5py
 import numpy as np
 import pytest
+import tomli_w
 import torch
 
 from hpc_ds.learn.dataset import open_dataset
@@ -57,6 +59,12 @@ class Run:
         predictor = Predictor(card, network, Normaliser.identity(), Normaliser.identity())
         save_network(self.folder / place, predictor)
         return self.folder
+
+    def state(self, state, **config):
+        """Make it look like what a training of that state leaves."""
+        told = {"format": 1, "kind": "learn", "state": state, "note": None, "updated": ""}
+        (self.folder / "state.json").write_text(json.dumps(told))
+        (self.folder / "config.toml").write_text(tomli_w.dumps(config))
 
     def predict(self, data, **more):
         out = predict(self.folder, data, world=World(), **more)
@@ -189,7 +197,7 @@ def test_rollout_of_a_network_that_does_not_predict_its_inputs_is_refused(double
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"x": np.zeros((3, 2, 16), "f4")}, "samples of shape 1 x 2 x 16, but the network takes 1 x 16"),
+        ({"x": np.zeros((3, 2, 16), "f4")}, "samples of shape 2 x 16, but the network takes 1 x 16"),
         ({"a": np.zeros((3, 16), "f4"), "b": np.zeros((3, 16), "f4")}, "no array 'x'"),
         ({"x": np.zeros((0, 16), "f4")}, "no samples"),
     ],
@@ -254,3 +262,112 @@ def test_file_opens_in_xarray_style_tools_with_named_axes(doubled):
     with h5py.File(doubled.folder / "predictions" / "new.h5") as file:
         assert list(file["prediction"].attrs["axes"]) == ["sample", "channel", "x"]
         assert list(file["prediction"].attrs["names"]) == ["y"]
+
+
+@pytest.fixture
+def ensemble(run):
+    """A run with two networks that double and treble."""
+    x = waves()
+    data = run.data(x=x, y=x)
+    for number, factor in enumerate((2.0, 3.0)):
+        run.train(data, factor, f"members/{number:03d}/network", task="fields")
+    return run
+
+
+def test_ensemble_with_members_missing_is_refused(ensemble):
+    ensemble.state("stopped", members=4)
+    with pytest.raises(InputError, match=r"run: 2 of 4 members have no network yet \(002, 003\); the same"):
+        ensemble.predict(ensemble.folder / "data.npz")
+    ensemble.state("done", members=2)
+    assert "spread" in ensemble.predict(ensemble.folder / "data.npz")[0]
+
+
+@pytest.mark.parametrize(
+    ("state", "told"), [("stopped", "stopped"), ("running", "killed"), ("failed", "failed"), ("done", "")]
+)
+def test_training_that_is_not_done_is_told(doubled, state, told):
+    doubled.state(state, members=1)
+    lines = []
+    doubled.predict(doubled.data("new.npz", x=waves(3)), tell=lines.append)
+    warnings = [line for line in lines if line.startswith("warning: ")]
+    assert len(warnings) == bool(told)
+    assert not told or f"the training is not done ({told})" in warnings[0]
+
+
+def test_samples_that_are_not_finite_are_counted_and_spoil_no_others(doubled):
+    x = waves(9)
+    y = 2.2 * x
+    x[4, 3], x[7, 0] = np.nan, np.inf
+    lines = []
+    arrays, attributes = doubled.predict(doubled.data("new.npz", x=x, y=y), batch=2, tell=lines.append)
+    assert attributes["not_finite"] == 2
+    assert any("2 of 9 samples hold a NaN" in line and "the first is sample 4 (" in line for line in lines)
+    assert np.flatnonzero(np.isnan(arrays["error"])).tolist() == [4, 7]
+    assert np.nanmax(arrays["error"]) == pytest.approx(0.2 / 2.2, rel=1e-5)
+
+
+def test_finite_samples_are_told_to_be_so(doubled):
+    lines = []
+    _, attributes = doubled.predict(doubled.data("new.npz", x=waves(5)), tell=lines.append)
+    assert attributes["not_finite"] == 0 and not any("warning" in line for line in lines)
+
+
+def test_own_data_of_the_training_are_predicted_where_it_did_not_see_them(doubled):
+    data, lines = doubled.folder / "data.npz", []
+    test = len(open_dataset(data, "test", make_settings({"task": "fields"})))
+    doubled.state("done", data={"path": str(data)}, members=1)
+    arrays, attributes = doubled.predict(data, tell=lines.append)
+    assert len(arrays["sample"]) == test and attributes["split"] == "test"
+    assert f"{test} samples of the test split (the training read the others; --split all" in lines[0]
+    arrays, attributes = doubled.predict(data, split="all", out=doubled.folder / "all.h5")
+    assert len(arrays["sample"]) == 30 and attributes["split"] == ""
+    arrays, attributes = doubled.predict(doubled.data("other.npz", x=waves(30)))
+    assert len(arrays["sample"]) == 30 and attributes["split"] == ""
+
+
+def test_own_file_that_is_a_split_by_its_name_is_predicted_whole(run):
+    x = waves()
+    run.data("test.npz", x=x[:3], y=x[:3])
+    data = run.data("train.npz", x=x, y=x)
+    run.train(data, task="fields")
+    run.state("done", data={"path": str(data)}, members=1)
+    assert len(run.predict(data)[0]["sample"]) == 30
+
+
+def test_unknown_split_is_refused(doubled):
+    with pytest.raises(InputError, match="--split tset: unknown; there are train, valid, test, and all"):
+        doubled.predict(doubled.folder / "data.npz", split="tset")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (
+            {"whatever": np.zeros((3, 3, 20), "f4")},
+            "samples of shape 3 x 20, but .* takes 2 x 16.* of x, viscosity",
+        ),
+        ({"x": np.zeros((3, 20), "f4"), "z": np.zeros((3, 20), "f4")}, "no array 'viscosity'"),
+    ],
+)
+def test_complaint_is_of_the_reading_that_came_closest(run, arrays, message):
+    x = waves()
+    data = run.data(x=x, viscosity=x[:, 0], y=x)
+    run.train(data, task="fields", input="x,viscosity", target="y")
+    with pytest.raises(InputError, match=message):
+        run.predict(run.data("new.npz", **arrays))
+
+
+def test_rollout_has_its_error_by_step_while_the_data_last(marching):
+    series = np.random.default_rng(2).normal(size=(3, 6, 8)).astype(np.float32)
+    arrays, _ = marching.predict(marching.data("new.npz", u=series), rollout=5, batch=3)
+    error = arrays["error"].reshape(3, 4, 5)
+    for window in range(4):
+        said = [series[:, window], series[:, window + 1]]
+        for step in range(5):
+            said.append(3 * said[-2])
+            if window + 2 + step >= 6:
+                assert np.isnan(error[:, window, step]).all()
+                continue
+            right = series[:, window + 2 + step]
+            expected = np.linalg.norm(said[-1] - right, axis=1) / np.linalg.norm(right, axis=1)
+            assert np.allclose(error[:, window, step], expected, rtol=1e-5)

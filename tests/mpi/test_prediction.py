@@ -3,6 +3,7 @@
 import errno
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -98,3 +99,17 @@ def test_every_rank_hears_of_bad_input(world, folder):
     world.root_first((folder / "there.h5").touch)
     with pytest.raises(InputError, match="is there already"):
         predict(folder, folder / "data.npz", out=folder / "there.h5", world=world)
+
+
+def test_values_that_are_not_finite_are_counted_over_the_ranks(world, folder):
+    def spoil():
+        x = np.zeros((53, 6), dtype=np.float32)
+        x[[9, 30, 52]] = np.nan
+        np.savez(folder / "spoilt.npz", x=x)
+
+    world.root_first(spoil)
+    lines = []
+    out = predict(folder, folder / "spoilt.npz", batch=4, world=world, tell=lines.append)
+    assert any("3 of 53 samples hold a NaN" in line and "sample 9 (" in line for line in lines)
+    with h5py.File(out) as file:
+        assert file.attrs["not_finite"] == 3

@@ -121,6 +121,9 @@ class FNO(nn.Module):
         Makes a spectral convolution of inputs, outputs and modes.
     """
 
+    grid_free = True
+    """Its weights know waves, not points."""
+
     def __init__(
         self,
         inputs: int,

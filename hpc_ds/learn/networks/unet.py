@@ -70,6 +70,9 @@ class UNet(nn.Module):
     resolutions than that it was trained on.
     """
 
+    grid_free = True
+    """It takes other grids; what it has learned is a matter of points, not of lengths."""
+
     def __init__(self, options: Options, channels: int, outputs: int, periodic: tuple[bool, ...]) -> None:
         super().__init__()
         widths = [options.width * 2**level for level in range(options.depth + 1)]

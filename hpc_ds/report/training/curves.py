@@ -93,7 +93,7 @@ def _metric(run: Training) -> tuple[str, str] | None:
     if found is None or key is None:
         return None
     name = words.metric_name(key)
-    log = bool(found.value.min() > 0) and not _more_is_better(key)
+    log = bool(found.value.min() > 0) and words.direction(key) < 0
     drawn = svg.render(
         _paint,
         run,
@@ -106,9 +106,16 @@ def _metric(run: Training) -> tuple[str, str] | None:
         label=f"{name} over the epochs",
         size=svg.HALF,
     )
-    at = int(np.argmax(found.value) if _more_is_better(key) else np.argmin(found.value))
-    best = f"at its best {words.metric_value(key, found.value[at])} in epoch {wording.count(found.epoch[at])}"
-    return drawn, f"{words.opening(name)} of the validation: {best}."
+    told = f"{words.opening(name)} of the validation{_whose(run)}: {_reached(key, found)}."
+    return drawn, told + _marks(run)
+
+
+def _reached(key: str, found: Curve) -> str:
+    """Say the best value of a metric and its epoch; the last where neither more nor less is better."""
+    way = words.direction(key)
+    at = int(np.argmax(way * found.value)) if way else -1
+    place = f"{words.metric_value(key, found.value[at])} in epoch {wording.count(found.epoch[at])}"
+    return f"at its best {place}" if way else f"{place}, the last"
 
 
 def _rate(run: Training) -> tuple[str, str] | None:
@@ -119,7 +126,10 @@ def _rate(run: Training) -> tuple[str, str] | None:
         _paint, run, [found], "learning rate", bool((found.value > 0).all()), [], None,
         key="rate", label="Learning rate over the epochs", size=svg.HALF,
     )  # fmt: skip
-    return drawn, f"Learning rate over the epochs, {wording.quantity(found.value[-1])} at the end."
+    return (
+        drawn,
+        f"Learning rate over the epochs{_whose(run)}: {wording.quantity(found.value[-1])} at the end.",
+    )
 
 
 def _gradient(run: Training) -> tuple[str, str] | None:
@@ -132,7 +142,12 @@ def _gradient(run: Training) -> tuple[str, str] | None:
     )  # fmt: skip
     clip = wording.finite(run.settings.get("clip"))
     told = f"; longer ones than {wording.quantity(clip)} were shortened" if clip is not None else ""
-    return drawn, f"Norm of the gradient, of an epoch's steps{told}."
+    return drawn, f"Norm of the gradient, of an epoch's steps{_whose(run)}{told}."
+
+
+def _whose(run: Training) -> str:
+    """Say of whom a curve is where that is not plain: each network of an ensemble has its own."""
+    return ", of the first network of the ensemble" if run.members else ""
 
 
 def _paint(
@@ -179,9 +194,10 @@ def _mark(axes: Axes, run: Training) -> None:
 def _marks(run: Training) -> str:
     told = []
     if words.best_epoch(run) is not None:
-        told.append(f"dashed: epoch {words.best_epoch(run)}, whose network is kept")
+        by = f", chosen by {words.kept_by(run)}" if words.kept_by(run) else ""
+        told.append(f"dashed: epoch {words.best_epoch(run)}, whose network is kept{by}")
     if run.history.get("troubles"):
-        told.append("orange: where the training went back to its last snapshot")
+        told.append("orange: where the training went back to the beginning of an epoch")
     return f" {words.opening('; '.join(told))}." if told else ""
 
 
@@ -222,7 +238,3 @@ def _metric_key(run: Training) -> str | None:
     known = list(dict.fromkeys(key for one in run.epochs for key in one.get("valid") or {} if key != drawn))
     main = words.main_metric(run)
     return main[1] if main is not None and main[1] in known else next(iter(known), None)
-
-
-def _more_is_better(key: str) -> bool:
-    return key.partition("=")[0].endswith(("accuracy", "r2", "f1", "acc", "auc", "recall", "precision"))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from html import escape
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from hpc_ds.report import wording
 from hpc_ds.report.frame import beside, document, figure, header, provenance, section
@@ -31,7 +35,7 @@ def html(folder: Path) -> str:
         _honesty(run),
         _learning(run),
         _network(run),
-        provenance(run),
+        provenance(replace(run, provenance=_latest(run))),
     ]
     return document(run, said.headline, header(_title(run), said, (), _facts(run)), sections)
 
@@ -43,7 +47,8 @@ def _title(run: Training) -> str:
 def _facts(run: Training) -> dict[str, str]:
     parameters = run.summary.get("parameters", run.card.get("parameters"))
     best = words.best_epoch(run)
-    kept = f" (epoch {wording.count(best)} kept)" if best is not None else ""
+    by = f", by {words.kept_by(run)}" if words.kept_by(run) else ""
+    kept = f" (epoch {wording.count(best)} kept{by})" if best is not None else ""
     members = max(len(run.members), int(wording.finite(run.settings.get("members")) or 1))
     each = f" each of {members} networks" if members > 1 else ""
     return {
@@ -55,9 +60,17 @@ def _facts(run: Training) -> dict[str, str]:
 
 
 def _ranks(run: Training) -> str:
-    sessions = run.provenance.get("sessions") or []
-    number = (sessions[-1] if sessions else run.provenance).get("ranks")
-    return "1 rank" if number == 1 else f"{wording.count(number)} ranks"
+    """Say on how many ranks the sessions ran, one after the other."""
+    sessions = run.provenance.get("sessions") or [run.provenance]
+    numbers = [number for number, _ in groupby(one.get("ranks") for one in sessions)]
+    return ", then ".join("1 rank" if one == 1 else f"{wording.count(one)} ranks" for one in numbers)
+
+
+def _latest(run: Training) -> Mapping[str, Any]:
+    """Return the provenance with the ranks of all sessions, and the command that was given last."""
+    sessions = run.provenance.get("sessions") or [{}]
+    command = sessions[-1].get("command") or run.provenance.get("command", "")
+    return {**run.provenance, "command": command, "ranks": _ranks(run)}
 
 
 def _reduction(run: Training) -> str:

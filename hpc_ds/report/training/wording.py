@@ -43,6 +43,10 @@ _HEADLINES = {"classify": "accuracy", "scalars": "r2", "fields": "relative_l2"}
 """What a reader wants to know first, by task."""
 
 _SHARES = frozenset({"accuracy", "balanced_accuracy", "coverage_68", "coverage_90", "coverage_95"})
+_BETWEEN = ("coverage_", "sharpness")
+"""Metrics whose best is neither the smallest nor the largest."""
+
+_MORE = ("accuracy", "r2", "f1", "acc", "auc", "recall", "precision")
 _AGAIN = "run the same command again"
 
 
@@ -89,10 +93,22 @@ def main_metric(run: Training) -> tuple[str, str, Any] | None:
     return None
 
 
+def direction(key: str) -> int:
+    """Return 1 where more of a metric is better, -1 where less is, 0 where the best is a value between."""
+    name = key.partition("=")[0]
+    return 0 if name.startswith(_BETWEEN) else 1 if name.endswith(_MORE) else -1
+
+
 def best_epoch(run: Training) -> int | None:
     """Return the epoch with the best validation, whose network is kept; None without one."""
     known = (run.summary.get("best_epoch"), run.history.get("best_epoch"))
     return next((int(number) for number in map(finite, known) if number is not None), None)
+
+
+def kept_by(run: Training) -> str:
+    """Tell the metric that chose the epoch that is kept, the first of the validation; empty where none is known."""
+    first = next((str(key) for one in run.epochs for key in one.get("valid") or {}), "")
+    return metric_name(first)
 
 
 def done_epochs(run: Training) -> int:
@@ -122,7 +138,26 @@ def _headline(run: Training) -> str:
     if run.state == "running" and run.alive:
         return f"{far} so far: this training is going on."
     opening = {"running": "Killed", "failed": "Ended by an error"}.get(run.state, "Stopped")
-    return f"{opening} after {far}: {_AGAIN}."
+    return f"{opening} after {far}: {_advice(run) if run.state == 'failed' else _AGAIN}."
+
+
+def _advice(run: Training) -> str:
+    """Say what helps against an error, whose kind the note begins with: some come again with the same command."""
+    kind, _, what = run.note.partition(": ")
+    if kind == "InputError":
+        return f"mend the input (see below), then {_AGAIN}; if it is refused as other data, give a new --out"
+    if kind != "TrainingFailure":
+        return _AGAIN
+    clip = "--clip" if finite(run.settings.get("clip")) is None else "a smaller --clip"
+    slower = f"a lower --learning-rate or {clip}"
+    if "was rolled back" in what:
+        anew = f"begin in a new --out with {slower}"
+    elif "began without" in what:
+        anew = f"begin in a new --out with {slower}, or with --on-trouble roll-back"
+    else:
+        anew = f"continue with --on-trouble roll-back, or begin in a new --out with {slower}"
+    data = "; if the sample named below is at fault, mend the data" if "sample" in what else ""
+    return f"the same command would fail again; {anew}{data}"
 
 
 def _reached(run: Training) -> str:
@@ -148,12 +183,13 @@ def _notes(run: Training) -> list[str]:
 
 
 def roll_back(item: Mapping[str, Any]) -> str:
-    """Say when and why a training went back to its last snapshot."""
+    """Say when and why a training went back to the beginning of an epoch."""
     step = f" (step {count(item['step'])})" if finite(item.get("step")) is not None else ""
     what = str(item.get("what") or "the loss was no number, or exploded").rstrip(".")
     factor = finite(item.get("factor"))
     slower = f", with {quantity(factor)} of the learning rate" if factor is not None else ""
-    return f"In epoch {count(item.get('epoch'))}{step}: {what}. The training went back to its last snapshot{slower}."
+    back = "The training went back to the beginning of the epoch"
+    return f"In epoch {count(item.get('epoch'))}{step}: {what}. {back}{slower}."
 
 
 def took(run: Training) -> str:

@@ -22,6 +22,7 @@ BUILT_IN = {
     "darcy": "hpc_ds.simulate.simulators.darcy",
     "lorenz96": "hpc_ds.simulate.simulators.lorenz96",
     "lorenz96-two-level": "hpc_ds.simulate.simulators.lorenz96_two_level",
+    "neutron-star": "hpc_ds.simulate.simulators.neutron_star",
 }
 """Modules of the simulators that `hpc-ds simulate` knows; each has ``build(options) -> Simulator``."""
 

@@ -100,7 +100,7 @@ def test_verdict_tells_the_metric_on_the_unseen_split_first(pages):
 def test_facts_tell_size_time_ranks_and_reduction(pages):
     facts = dict(re.findall(r"<dt>([^<]*)</dt><dd>([^<]*)</dd>", pages["line"]))
     assert facts["Parameters"] == "287 425"
-    assert facts["Epochs"] == "20 of 20 (epoch 18 kept)"
+    assert facts["Epochs"] == "20 of 20 (epoch 18 kept, by relative L2 error)"
     assert facts["Training took"] == "1 min 35 s on 4 ranks"
     assert facts["Gradients"] == "reproducible, 8 lanes"
 
@@ -159,7 +159,11 @@ def test_classes_are_counted_as_by_hand(trained, pages):
             "Stopped after 7 of 20 epochs of fno: run the same command again.",
         ),
         ("running", None, "Killed after 7 of 20 epochs of fno: run the same command again."),
-        ("failed", "loss is NaN at sample 17", "Ended by an error after 7 of 20 epochs of fno"),
+        (
+            "failed",
+            "StorageError: disk full",
+            "Ended by an error after 7 of 20 epochs of fno: run the same command again.",
+        ),
     ],
 )
 def test_unfinished_training_shows_what_there_is(fake_training, state, note, said):
@@ -170,6 +174,76 @@ def test_unfinished_training_shows_what_there_is(fake_training, state, note, sai
     assert (note or "") in text
 
 
+LOSS = "TrainingFailure: epoch 8, step 3: the loss of sample 17 (train) is nan"
+
+
+@pytest.mark.parametrize(
+    ("note", "settings", "advice"),
+    [
+        (
+            LOSS,
+            {},
+            "the same command would fail again; continue with --on-trouble roll-back, or begin in a new --out "
+            "with a lower --learning-rate or --clip; if the sample named below is at fault, mend the data.",
+        ),
+        (
+            f"{LOSS}; it was rolled back 5 times before",
+            {"clip": 1.0},
+            "begin in a new --out with a lower --learning-rate or a smaller --clip; if the sample",
+        ),
+        (
+            f"{LOSS}; the epoch began without --on-trouble roll-back",
+            {},
+            "begin in a new --out with a lower --learning-rate or --clip, or with --on-trouble roll-back; if",
+        ),
+        ("InputError: data/train_0.h5: cannot be read", {}, "mend the input (see below), then run the same"),
+    ],
+)
+def test_advice_after_an_error_is_of_its_kind(fake_training, note, settings, advice):
+    training = fake_training(**settings).history(done=7)
+    training.state("failed", note)
+    said = re.search(r'<p class="verdict">(.*?)</p>', page(training.folder)).group(1)
+    assert said.startswith("Ended by an error after 7 of 20 epochs of fno: ") and advice in said
+
+
+def test_kept_epoch_says_which_metric_chose_it_beside_another_metric(fake_training):
+    training = fake_training().history()
+    file = training.folder / "history.json"
+    history = json.loads(file.read_text())
+    history["epochs"][0]["valid"]["rmse"] = 1e-4
+    file.write_text(json.dumps(history))
+    text = page(training.finish(metrics={"valid": {"rmse": 0.1}}))
+    best = "Root mean square error of the validation: at its best 0.0001 in epoch 1."
+    assert f"{best} Dashed: epoch 18, whose network is kept, chosen by relative L2 error." in text
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [("coverage_68", "Truth within the 68 % band of"), ("sharpness", "Mean spread of")],
+)
+def test_metric_whose_best_lies_between_has_no_best_epoch(fake_training, key, told):
+    training = fake_training().history()
+    file = training.folder / "history.json"
+    history = json.loads(file.read_text())
+    for one in history["epochs"]:
+        one["valid"][key] = 0.5 + one["epoch"] / 100
+    file.write_text(json.dumps(history))
+    text = page(training.finish(metrics={"valid": {key: 0.7}}))
+    value = "70.0 %" if key == "coverage_68" else "0.7"
+    assert f"{told} the validation: {value} in epoch 20, the last." in text
+
+
+def test_continued_training_tells_all_ranks_and_the_latest_command(fake_training):
+    training = fake_training().history()
+    provenance = json.loads((training.folder / "provenance.json").read_text())
+    first, later = ({"ranks": ranks, "command": ["hpc-ds", "learn", f"on-{ranks}"]} for ranks in (1, 2))
+    training.write("provenance.json", {**provenance, **first, "sessions": [first, first, later]})
+    text = page(training.finish())
+    assert "<dd>1 min 35 s on 1 rank, then 2 ranks</dd>" in text
+    assert "<dt>command</dt><dd>hpc-ds learn on-2</dd>" in text and "on-1<" not in text
+    assert "<dt>ranks</dt><dd>1 rank, then 2 ranks</dd>" in text
+
+
 def test_training_that_has_only_begun_has_a_page(fake_training):
     text = page(fake_training().folder)
     assert "Killed after 0 of 20 epochs of fno" in text and "<svg" not in text
@@ -178,9 +252,12 @@ def test_training_that_has_only_begun_has_a_page(fake_training):
 def test_roll_backs_are_told_and_marked(fake_training):
     trouble = {"epoch": 5, "step": 44, "what": "loss NaN at sample 17", "factor": 0.5}
     text = page(fake_training().history(troubles=[trouble]).fields().finish())
-    assert "In epoch 5 (step 44): loss NaN at sample 17. The training went back" in text
+    assert (
+        "In epoch 5 (step 44): loss NaN at sample 17. The training went back to the beginning of the" in text
+    )
     assert "with 0.5 of the learning rate" in text
-    assert "Orange: where" in text or "orange: where" in text
+    assert "orange: where the training went back to the beginning of an epoch." in text
+    assert "snapshot" not in text
 
 
 def test_early_stop_says_why(fake_training):
@@ -196,6 +273,21 @@ def test_members_of_an_ensemble_are_listed(fake_training):
     rows = table(page(training.fields().finish()), "The networks of the ensemble")
     assert [row[0] for row in rows[1:]] == ["000", "001", "002"]
     assert rows[0][3] == "relative L2 error"
+
+
+def test_panels_of_an_ensemble_say_that_they_show_its_first_network(fake_training):
+    training = fake_training("mlp", "scalars", members=2)
+    for number in range(2):
+        (training.folder / f"members/{number:03d}").mkdir(parents=True)
+        training.history(folder=f"members/{number:03d}")
+    text = page(training.finish(best_epoch=None))
+    for beginning in (
+        "R² of the validation",
+        "Learning rate over the epochs",
+        "Norm of the gradient, of an epoch",
+    ):
+        caption = re.search(rf"<figcaption>({beginning}.*?)</figcaption>", text).group(1)
+        assert ", of the first network of the ensemble" in caption
 
 
 def test_damaged_evaluation_is_told_and_the_rest_shown(fake_training):
