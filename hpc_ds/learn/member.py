@@ -54,16 +54,16 @@ def train_member(
     StorageError
         The disk refuses.
     """
-    settings = plan.settings
-    inputs, targets = fit_normalisers(plan.train, settings, group)
+    settings, train = plan.settings, plan.training(member)
+    inputs, targets = fit_normalisers(train, settings, group)
     predictor = Predictor(plan.card, plan.network(member), inputs, targets).to(group.device)
     dtype = torch.float64 if settings.precision == "float64" else torch.float32
-    feeder = Feeder(plan.train, group.device, settings.prefetch, plan.augment(inputs, member), dtype)
+    feeder = Feeder(train, group.device, settings.prefetch, plan.augment(inputs, member), dtype)
     group.world.root_first(_make_folder, place.folder)
     events = Events(place.folder / "events")
     trainer = Trainer(
         predictor=predictor,
-        train=plan.train,
+        train=train,
         valid=plan.valid,
         order=plan.order(member),
         feeder=feeder,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hpc_ds.learn.augment import Augment, make_augment
+from hpc_ds.learn.computed import ComputedData
 from hpc_ds.learn.dataset import Dataset, available_splits, open_dataset
 from hpc_ds.learn.losses import Loss, make_loss, outputs_needed
 from hpc_ds.learn.metrics import Metric, make_metrics
@@ -49,6 +50,8 @@ class Plan:
     """By which a run folder knows whose it is."""
     remarks: tuple[str, ...]
     """What the user should know, a line each."""
+    train_of: Callable[[int], Dataset] | None = None
+    """Makes the train split of each member, where it is not the same for all."""
     climatology: NDArray[np.float64] | None = None
     """Mean target at each point over the training split, for metrics that need it."""
 
@@ -62,9 +65,14 @@ class Plan:
         """By what the best epoch is chosen."""
         return self.splits.get("valid")
 
+    def training(self, member: int) -> Dataset:
+        """Return what a member of the ensemble learns from."""
+        return self.train if self.train_of is None else self.train_of(member)
+
     def order(self, member: int) -> Order:
         """Return the order in which a member of the ensemble sees the samples."""
-        return Order(len(self.train), self.settings, self.train.labels(), member)
+        train = self.training(member)
+        return Order(len(train), self.settings, train.labels(), member)
 
     def network(self, member: int) -> nn.Module:
         """Return a network with the initial weights of that member, on the CPU, in the precision of the settings."""
@@ -93,7 +101,10 @@ class Plan:
 
 
 def make_plan(
-    reference: str, data: str | os.PathLike[str], options: Mapping[str, Any], settings: Settings
+    reference: str,
+    data: str | os.PathLike[str] | ComputedData,
+    options: Mapping[str, Any],
+    settings: Settings,
 ) -> Plan:
     """Return the plan of a training.
 
@@ -101,8 +112,8 @@ def make_plan(
     ----------
     reference : str
         A built-in network, ``path/to/file.py:name`` or a plug-in.
-    data : str or Path
-        Folder of a training set, or a file of arrays.
+    data : str, Path or ComputedData
+        Folder of a training set, a file of arrays, or splits that are computed when they are read.
     options : mapping
         Of the network.
     settings : Settings
@@ -113,9 +124,7 @@ def make_plan(
         In one line: data that are not there, incomplete or do not fit the selection; a network or an option that is
         unknown or does not take such data; a loss of another task; a weights file of another network.
     """
-    there = available_splits(data)
-    wanted = [split for split in ("train", "valid", "test") if split in there or split == "train"]
-    splits: dict[str, Dataset] = {split: open_dataset(data, split, settings) for split in wanted}
+    splits, place, content = _opened(data, settings)
     train = splits["train"]
     _check_kin(splits)
     spread = outputs_needed(settings.loss, train.task, 1) == 2
@@ -123,22 +132,44 @@ def make_plan(
     network, loaded = _network(reference, options, card, settings)
     remarks = [] if "valid" in splits else ["no validation split: the weights of the last epoch are kept"]
     remarks += [str(loaded)] if loaded else []
-    remarks += _unseen(data, train)
+    remarks += [] if isinstance(data, ComputedData) else _unseen(data, train)
     own = [text for text in (reference, *settings.augment) if ".py:" in text]
     config = {
         "network": reference,
         "options": dict(options),
         "source": {text: source_hash(text.rpartition(":")[0]) for text in own},
-        "data": {"path": os.path.abspath(data), "content": _content(Path(data), splits)},
+        "data": {"path": place, "content": content},
         **settings.model_dump(),
         "weights_content": _hash([Path(settings.weights)]) if settings.weights else None,
     }
-    plan = Plan(reference, options, settings, splits, card, count_parameters(network), config, tuple(remarks))
+    plan = Plan(
+        reference,
+        options,
+        settings,
+        splits,
+        card,
+        count_parameters(network),
+        config,
+        tuple(remarks),
+        data.train_of if isinstance(data, ComputedData) else None,
+    )
     plan.augment(Normaliser.identity())
     plan.loss(Normaliser.identity())
     _check_first(plan.metrics())
     plan.order(0)
     return plan
+
+
+def _opened(
+    data: str | os.PathLike[str] | ComputedData, settings: Settings
+) -> tuple[dict[str, Dataset], str, str]:
+    """Return the splits of a data set, where it lies, and a hash of what it holds."""
+    if isinstance(data, ComputedData):
+        return dict(data.splits), data.name, data.content
+    there = available_splits(data)
+    wanted = [split for split in ("train", "valid", "test") if split in there or split == "train"]
+    splits: dict[str, Dataset] = {split: open_dataset(data, split, settings) for split in wanted}
+    return splits, os.path.abspath(data), _content(Path(data), splits)
 
 
 def _network(

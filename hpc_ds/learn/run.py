@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hpc_ds.learn.computed import ComputedData
 from hpc_ds.learn.distributed import check_devices, join, learn_world
 from hpc_ds.learn.evaluation import Evaluation, climatology, evaluate
 from hpc_ds.learn.evaluation_file import write_evaluation
@@ -43,7 +44,7 @@ EVALUATION = "evaluation.h5"
 
 def train(
     network: str,
-    data: str | os.PathLike[str],
+    data: str | os.PathLike[str] | ComputedData,
     *,
     folder: str | os.PathLike[str],
     options: Mapping[str, Any] | None = None,
@@ -59,8 +60,8 @@ def train(
     ----------
     network : str
         A built-in name, ``path/to/file.py:name`` or the name of a plug-in.
-    data : str or Path
-        Folder of a training set, or an HDF5 or NPZ file of arrays.
+    data : str, Path or ComputedData
+        Folder of a training set, an HDF5 or NPZ file of arrays, or samples that are computed when they are read.
     folder : str or Path
         Run folder; what it holds is continued.
     options : mapping, optional

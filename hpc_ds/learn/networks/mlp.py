@@ -18,6 +18,8 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 """Activations by name."""
 
+BOUNDS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+
 Activation = Literal["relu", "gelu", "silu", "tanh"]
 
 
@@ -31,6 +33,12 @@ class Options(BaseModel):
 
     activation: Activation = "gelu"
     """relu, gelu, silu or tanh."""
+
+    output: Literal["linear", "tanh", "sigmoid"] = "linear"
+    """What bounds the outputs: linear (nothing), tanh or sigmoid."""
+
+    output_bias: float = Field(default=0.0, allow_inf_nan=False)
+    """Where the last layer's outputs begin, before they are bounded."""
 
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Probability with which a hidden value is left out."""
@@ -101,4 +109,9 @@ def _layers(options: Options, first: int, last: int) -> nn.Sequential:
     for before, width in zip((first, *options.layers), options.layers):
         layers += [nn.Linear(before, width), ACTIVATIONS[options.activation]()]
         layers += [nn.Dropout(options.dropout)] if options.dropout else []
-    return nn.Sequential(*layers, nn.Linear((first, *options.layers)[-1], last))
+    final = nn.Linear((first, *options.layers)[-1], last)
+    if options.output_bias:
+        nn.init.constant_(final.bias, options.output_bias)
+    layers.append(final)
+    layers += [BOUNDS[options.output]()] if options.output != "linear" else []
+    return nn.Sequential(*layers)

@@ -1,0 +1,1 @@
+"""From simulated neutron stars and observed ones to the equation of state."""
