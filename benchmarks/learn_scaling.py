@@ -108,7 +108,7 @@ class Counting:
 
     def __init__(self, group: Group) -> None:
         self.calls: Counter[str] = Counter()
-        for name in ("all_to_all", "all_gather", "start_all_reduce"):
+        for name in ("swap", "all_to_all", "all_gather", "start_all_reduce"):
             setattr(group, name, self._counted(name, getattr(group, name)))
 
     def _counted(self, name: str, function: Callable[..., object]) -> Callable[..., object]:

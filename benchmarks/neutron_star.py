@@ -7,6 +7,7 @@ into which `pip install --target FOLDER --no-deps lalsuite` has put it; without 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -27,6 +29,8 @@ from hpc_ds.physics.neutron_star.tov import RESOLUTION
 
 REPETITIONS = 7
 GOAL = 1.0
+GOAL_STUDY = 180.0
+LAUNCHER = Path(__file__).parents[1] / "launch" / "mpi.sh"
 NAMES = ("SLy", "APR4", "H4", "MS1", "WFF1")
 FINEST = 1000.0
 
@@ -218,20 +222,40 @@ def compare_curves(name: str, theirs: Any, peer_code: Any, lal: Any) -> None:
     print(f"{'':6s} {ratio:.0f} times as many curves a second (goal: more than {GOAL:.0f})")
 
 
+# --- the whole study ------------------------------------------------------------------------------------------------
+
+
+def study() -> None:
+    """Wall time of `hpc-ds run neutron-star` at scale quick on two ranks, by stage."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        command = ["-n", "2", "hpc-ds", "run", "neutron-star", "--out", str(run)]
+        start = time.perf_counter()
+        subprocess.run([LAUNCHER, *command], check=True, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        whole = time.perf_counter() - start
+        stages = json.loads((run / "summary.json").read_text(encoding="utf-8"))["seconds"]
+    for name, seconds in stages.items():
+        print(f"{name:14s} {seconds:6.1f} s")
+    print(f"{'start, report':14s} {whole - sum(stages.values()):6.1f} s")
+    print(f"{'whole':14s} {whole:6.1f} s (goal: less than {GOAL_STUDY:.0f})")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    known = ["accuracy", "curves", "startup", "peer"]
+    known = ["accuracy", "curves", "startup", "peer", "study"]
     parser.add_argument(
-        "section", nargs="*", choices=[[], *known], metavar="|".join(known), help="default: all"
+        "section", nargs="*", choices=[[], *known], metavar="|".join(known), help="default: all but study"
     )
     parser.add_argument("--peer", metavar="FOLDER", help="where lalsuite is installed")
     chosen = parser.parse_args()
     sections: dict[str, Callable[[], None]] = {"accuracy": accuracy, "curves": curves, "startup": startup}
     if chosen.peer:
         sections["peer"] = lambda: peer(chosen.peer)
-    for name in chosen.section or sections:
+    wanted = chosen.section or list(sections)
+    sections["study"] = study
+    for name in wanted:
         if name not in sections:
             parser.error("peer: give its folder with --peer")
         print(f"[{name}]", flush=True)

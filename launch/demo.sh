@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Set everything up and run the main job: exchange Monte Carlo on the published artificial spectrum, under mpiexec.
+# Set everything up and run the main job under mpiexec: from simulated and observed neutron stars to the equation of
+# state, through all three engines; then exchange Monte Carlo on the published artificial spectrum.
 #
-#     launch/demo.sh [options of hpc-ds run spectrum]
+#     launch/demo.sh [options of hpc-ds run, such as --seed 3 or --scale full]
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -11,4 +12,6 @@ export HPC_DS_VENV=$venv
 
 "$root/launch/setup.sh"
 cd "$root"
-exec "$root/launch/mpi.sh" -n 2 "$venv/bin/hpc-ds" run spectrum --out runs/demo "$@"
+for study in neutron-star spectrum; do
+    "$root/launch/mpi.sh" -n 2 "$venv/bin/hpc-ds" run "$study" --out "runs/demo/$study" "$@"
+done

@@ -3,7 +3,7 @@
 #
 #     launch/setup.sh [--dev] [--plan]
 #
-# --dev    adds what the tests need (and Chromium on Debian as root)
+# --dev    adds what the tests need (and, on Debian as root, Chromium and SLURM's daemons)
 # --plan   says what would be done, and does nothing
 #
 # The second call does nothing unless something that it depends on has changed.
@@ -152,18 +152,31 @@ list_packages() {
         have gcc || packages+=(gcc)
         debian_has "libhdf5-$flavour-dev" || packages+=("libhdf5-$flavour-dev")
     fi
-    if [ "$dev" = yes ] && ! { have chromium && have chromedriver; }; then packages+=(chromium chromium-driver); fi
+    [ "$dev" = yes ] || return 0
+    have chromium && have chromedriver || packages+=(chromium chromium-driver)
+    has_slurm || packages+=(slurmctld slurmd slurm-client munge)
+}
+
+# The tests start daemons of their own. Where a SLURM is configured none is added: Debian would start it as a service.
+has_slurm() {
+    local PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+    [ -e /etc/slurm/slurm.conf ] || [ -n "${SLURM_CONF:-}" ] || { have slurmctld && have slurmd && have sbatch && have munged; }
 }
 
 has_headers() { "$python" -c 'import os, sysconfig as s; os.stat(s.get_paths()["include"] + "/Python.h")' 2>/dev/null; }
 
 install_packages() {
-    local wanted=() browser=() package
+    local wanted=() browser=() slurm=() package
     for package in "${packages[@]}"; do
-        case $package in chromium*) browser+=("$package") ;; *) wanted+=("$package") ;; esac
+        case $package in
+            chromium*) browser+=("$package") ;;
+            slurm* | munge) slurm+=("$package") ;;
+            *) wanted+=("$package") ;;
+        esac
     done
     apt_install "${wanted[@]}" || say "apt-get could not install ${wanted[*]}: going on without"
     apt_install "${browser[@]}" || say "apt-get could not install ${browser[*]}: the browser tests will be skipped"
+    apt_install "${slurm[@]}" || say "apt-get could not install ${slurm[*]}: the tests on a real SLURM will be skipped"
     if [ -z "$python" ]; then choose_python; fi
 }
 

@@ -56,7 +56,8 @@ step "ruff format" ruff format --check .
 step "mypy" mypy
 step "import-linter" lint-imports
 step "manual" python -m sphinx -q -W --keep-going -b html -d "$scratch/doctrees" docs "$scratch/html"
-step "tests, serial" run_pytest 1 -m "not mpi$slow"
+step "tests, serial" run_pytest 1 -m "not mpi and not slurm$slow"
+step "tests on a SLURM of two nodes" run_pytest 1 -m "slurm$slow"
 if [ -s "$venv/hpc-ds/mpiexec" ]; then
     for ranks in 2 3 4; do
         step "tests, $ranks ranks" run_pytest $ranks --with-mpi -m "mpi$slow"

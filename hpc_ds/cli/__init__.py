@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from hpc_ds.cli import infer, learn, simulate, verbs  # noqa: F401  (each adds its verbs; help lists them in the order of import)
+from hpc_ds.cli import doctor, infer, jobs, learn, scaling, simulate, study, verbs  # noqa: F401  (each adds its verbs; help lists them in the order of import)
 from hpc_ds.cli.app import app
 from hpc_ds.runtime.errors import EXIT_BAD_INPUT, InputError
 

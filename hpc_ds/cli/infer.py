@@ -1,17 +1,15 @@
-"""The verbs `run` and `infer`: posteriors, evidence and model choice."""
+"""The verb `infer`: posteriors, evidence and model choice; and what it shares with studies that are one sampling."""
 
 from __future__ import annotations
 
-import importlib
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hpc_ds.cli.app import Config, Out, OutOrFile, Time, app, is_set, seconds, setting, teller
+from hpc_ds.cli.app import Config, OutOrFile, Time, app, is_set, seconds, setting, teller
 from hpc_ds.infer.settings import GROWABLE, Settings, make_settings
 from hpc_ds.runtime.errors import EXIT_AGAIN, InputError
-from hpc_ds.studies import STUDIES
 
 if TYPE_CHECKING:
     from hpc_ds.infer.request import Request
@@ -36,38 +34,16 @@ CheckpointEvery = Annotated[float | None, _setting("checkpoint_every")]
 
 
 @app.command()
-def run(
-    context: typer.Context,
-    study: Annotated[str, typer.Argument(help="A study's name: see hpc-ds studies.")],
-    out: Out,
-    scale: Annotated[
-        str, typer.Option(help="quick: minutes on two cores; full: the published size.")
-    ] = "quick",
-    time: Time = None,
-    seed: Seed = None,
-    draws: DrawsOption = None,
-    tuning: Tuning = None,
-    copies: Copies = None,
-    checkpoint_every: CheckpointEvery = None,
-) -> None:
-    """Run the whole chain of a study, to report.html."""
-    from hpc_ds.runtime.world import get_world
-
-    if study not in STUDIES:
-        raise InputError(f"study '{study}': unknown; known are {', '.join(STUDIES)}")
-    if scale not in ("quick", "full"):
-        raise InputError(f"--scale '{scale}': quick or full is needed")
-    module = importlib.import_module(STUDIES[study].module)
-    settings = make_settings(module.settings(scale) | _sampling_options(context.params))
-    _sample_to_report(_study_request(study, module), settings, out, seconds(time), get_world())
-
-
-@app.command()
 def infer(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(help="spectrum, linear, or path/to/file.py:name of your own.")],
+    model: Annotated[
+        str, typer.Argument(help="spectrum, linear, neutron-star, or path/to/file.py:name of your own.")
+    ],
     data: Annotated[
-        str | None, typer.Argument(help="Measurements: CSV, text, NPZ or HDF5 (file.h5:/group).")
+        str | None,
+        typer.Argument(
+            help="Measurements: CSV, text, NPZ or HDF5 (file.h5:/group). neutron-star: stars.toml, or observed."
+        ),
     ] = None,
     out: OutOrFile = None,
     config: Config = None,
@@ -118,6 +94,60 @@ def infer(
             help="One prior, e.g. 'position=normal(1.5, 0.447)'; repeat it.", rich_help_panel=_MODEL
         ),
     ] = None,
+    segments: Annotated[
+        str | None,
+        typer.Option(
+            help="neutron-star: numbers of segments of the equation of state, e.g. 3,4,5,7 or 3:5. "
+            "(default: 3,4,5,7)",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    delta: Annotated[
+        float | None,
+        typer.Option(
+            help="neutron-star: each squared speed of sound is uniform from delta to 1 - delta. (default: 0.02)",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    least_maximum_mass: Annotated[
+        float | None,
+        typer.Option(
+            help="neutron-star: solar masses that an equation of state must reach; 0 for no cut. (default: 1.97)",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    causal: Annotated[
+        bool | None,
+        typer.Option(
+            "--causal/--no-causal",
+            help="neutron-star: leave out equations of state with sound faster than light somewhere inside a segment. "
+            "(default: no)",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    density_ratio: Annotated[
+        float | None,
+        typer.Option(
+            help="neutron-star: energy density at the upper end of the segments, in units of that at the lower end, "
+            "nuclear density. (default: 8)",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    stars: Annotated[
+        str | None,
+        typer.Option(
+            help="neutron-star: only these, e.g. 'J0030+0451,J0740+6620'. (default: all)",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    kinds: Annotated[
+        str | None,
+        typer.Option(
+            help="neutron-star observed: only stars measured by pulse profile, mass, quiescent or burster; "
+            "several with commas. (default: all)",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
     seed: Seed = None,
     draws: DrawsOption = None,
     tuning: Tuning = None,
@@ -132,20 +162,12 @@ def infer(
     from hpc_ds.runtime.world import get_world
 
     world = get_world()
-    _sample_to_report(*agreed(world, _read_order, model, data, config, context.params), world)
+    sample_to_report(*agreed(world, _read_order, model, data, config, context.params), world)
 
 
-def _sampling_options(values: dict[str, Any]) -> dict[str, Any]:
+def sampling_options(values: dict[str, Any]) -> dict[str, Any]:
+    """Return those of the command line's values that are settings of the sampler and were given."""
     return {name: value for name, value in values.items() if name in Settings.model_fields and is_set(value)}
-
-
-def _study_request(study: str, module: Any) -> Request:
-    from hpc_ds.infer.request import Request
-
-    table = module.data()
-    data = {"path": table.path, "n": int(table.x.size), "x_name": table.x_name, "y_name": table.y_name}
-    extra = {"model": study, "study": STUDIES[study].title, "data": data}
-    return Request(module.models(), {"study": study}, extra)
 
 
 def _read_order(
@@ -156,7 +178,7 @@ def _read_order(
     from hpc_ds.runtime.options import read_options
 
     known = [name for name in params if name not in ("model", "data", "config")]
-    given = read_options(config, known, tables=("prior",)) if config else {}
+    given = read_options(config, known, tables=("prior",), switches=("causal",)) if config else {}
     given |= {name: value for name, value in params.items() if name in known and is_set(value)}
     folder = str(given.pop("out", ""))
     if not folder:
@@ -166,7 +188,7 @@ def _read_order(
     return build_request(model, data, given), settings, folder, limit
 
 
-def _sample_to_report(
+def sample_to_report(
     request: Request, settings: Settings, out: str, limit: float | None, world: World
 ) -> None:
     """Sample, then print the answer and build the report; exit code 75 if the deadline came first."""

@@ -66,6 +66,7 @@ def simulate(
     keep_shards: Annotated[bool, setting(Settings, "keep_shards", _SET, "--keep-shards")] = False,
     launcher: Annotated[str | None, _cluster("launcher")] = None,
     scheduler: Annotated[str | None, _cluster("scheduler")] = None,
+    schedulers: Annotated[int | None, _cluster("schedulers")] = None,
     processes: Annotated[int | None, _cluster("processes")] = None,
     interface: Annotated[str | None, _cluster("interface")] = None,
     dashboard: Annotated[bool, setting(ClusterSettings, "dashboard", _CLUSTER, "--dashboard")] = False,

@@ -35,27 +35,8 @@ def report(folder: Annotated[str, typer.Argument(help="A run folder.")]) -> None
 @app.command()
 def status(folder: Annotated[str, typer.Argument(help="A run folder, running or not.")]) -> None:
     """Say how far a run is; works on a login node."""
-    from hpc_ds.runtime.folder import read_state
-    from hpc_ds.runtime.progress import read_progress
-
-    state = read_state(folder)
-    killed = state["state"] == "running" and not state["alive"]
-    note = f" ({state['note']})" if state["note"] else ""
-    unfinished = killed or state["state"] in ("stopped", "failed")
-    cure = "; the same command goes on from here" if unfinished else ""
-    typer.echo(f"{folder}: {'killed' if killed else state['state']}{note}{cure}")
-    summary = os.path.join(folder, "summary.json")
-    settled = state["state"] in ("done", "stopped")
-    if state["kind"] == "simulate" and settled and os.path.exists(summary):
-        typer.echo(_samples(summary))
-        return
-    lines = read_progress(os.path.join(folder, "progress.jsonl"))
-    if lines:
-        last = lines[-1]
-        figures = [str(last["phase"])] if last.get("phase") else []
-        figures += [f"{last['failed']} failed"] if last.get("failed") else []
-        what = {"simulate": "samples", "learn": "steps"}.get(state["kind"], "scans")
-        typer.echo(", ".join([f"{last['label']}: {last['done']} of {last['total']} {what}", *figures]))
+    for line in _status_lines(folder):
+        typer.echo(line)
 
 
 @app.command()
@@ -96,9 +77,12 @@ def init(
 def _init_infer(model: str) -> None:
     from hpc_ds.infer.request import keys_of
 
-    typer.echo(f"# hpc-ds infer {model} data.csv --config this-file.toml --out runs/first")
+    data = "stars.toml" if model == "neutron-star" else "data.csv"
+    typer.echo(f"# hpc-ds infer {model} {data} --config this-file.toml --out runs/first")
     known = ("out", "time", *keys_of(model), *Settings.model_fields)
     _print_options("infer", known, lambda name: _example(name, model))
+    if model == "neutron-star":
+        typer.echo(_STARS)
 
 
 def _init_learn(network: str) -> None:
@@ -133,8 +117,70 @@ def _example(name: str, model: str) -> str:
         "prior": '{ position = "normal(1.5, 0.447)" }' if spectral else '{ slope = "normal(0, 10)" }',
         "moves": '["conditional", "metropolis", "permute"]' if spectral else '["metropolis", "block"]',
         "replicas": "24",
+        "segments": '"3,4,5,7"',
+        "delta": "0.02",
+        "least_maximum_mass": "1.97",
+        "causal": "true",
+        "density_ratio": "8",
+        "stars": '"J0030+0451, J0740+6620"',
+        "kinds": '"pulse profile, mass"',
     }
     return examples.get(name) or str(Settings.model_fields[name].default)
+
+
+_STARS = """
+# stars.toml is another file: one [[star]] for each, known by numbers with errors (one, or below and above),
+# by a grid of likelihoods (columns R / km, M / solar masses, density), or by samples.
+#
+# [[star]]
+# name = "J0000+0000"
+# mass = 1.42
+# mass_errors = 0.04
+# radius = 11.9
+# radius_errors = [0.7, 0.9]
+#
+# [[star]]
+# name = "X1"
+# grid = "grid.txt"
+#
+# [[star]]
+# name = "X2"
+# samples = "samples.txt"
+# columns = ["mass", "radius", "weight"]"""
+
+
+def _status_lines(folder: str) -> list[str]:
+    """Return how far a run is; of a study also how far each of its stages is, those begun in the order of begin."""
+    from hpc_ds.runtime.folder import read_state
+    from hpc_ds.runtime.progress import read_progress
+
+    state = read_state(folder)
+    killed = state["state"] == "running" and not state["alive"]
+    note = f" ({state['note']})" if state["note"] else ""
+    unfinished = killed or state["state"] in ("stopped", "failed")
+    cure = "; the same command goes on from here" if unfinished else ""
+    lines = [f"{folder}: {'killed' if killed else state['state']}{note}{cure}"]
+    if state["kind"] == "study":
+        return lines + [f"  {line}" for stage in _stages(folder) for line in _status_lines(stage)]
+    summary = os.path.join(folder, "summary.json")
+    settled = state["state"] in ("done", "stopped")
+    if state["kind"] == "simulate" and settled and os.path.exists(summary):
+        return [*lines, _samples(summary)]
+    progress = read_progress(os.path.join(folder, "progress.jsonl"))
+    if progress:
+        last = progress[-1]
+        figures = [str(last["phase"])] if last.get("phase") else []
+        figures += [f"{last['failed']} failed"] if last.get("failed") else []
+        what = {"simulate": "samples", "learn": "steps", "infer": "scans"}.get(state["kind"], "blocks")
+        lines.append(", ".join([f"{last['label']}: {last['done']} of {last['total']} {what}", *figures]))
+    return lines
+
+
+def _stages(folder: str) -> list[str]:
+    """Return the run folders of a study's stages that have begun."""
+    found = [os.path.join(folder, name) for name in os.listdir(folder)]
+    begun = [stage for stage in found if os.path.exists(os.path.join(stage, "state.json"))]
+    return sorted(begun, key=lambda stage: os.stat(os.path.join(stage, "config.toml")).st_mtime_ns)
 
 
 def _samples(summary: str) -> str:

@@ -18,33 +18,41 @@ from hpc_ds.runtime.snapshot import Snapshots
 if TYPE_CHECKING:
     from hpc_ds.store.netcdf import Group
 
-_CHUNK = re.compile(r"\d{12}-\d{12}\.h5")
+_CHUNK = re.compile(r"\d{12}-\d{12}(\.\d+)?\.h5")
 
 
 class Archive:
     """Snapshots under ``snapshots/`` and chunks of draws under ``draws/``.
 
     A chunk is named by its first scan and the one after its last. It is written whole before the snapshot that counts
-    it; one that no snapshot counts is dropped and made again.
+    it; one that no snapshot counts is dropped and made again. Where several scribes write, each writes a file of its
+    own, with its number before the suffix and the ensembles of the ranks near it.
     """
+
+    shared = True
 
     def __init__(self, folder: RunFolder, warn: Callable[[str], None] | None = None) -> None:
         self._folder = folder
         self._snapshots = Snapshots(folder / "snapshots", warn)
         self._draws = folder / "draws"
 
-    def save(self, arrays: dict[str, NDArray[Any]], meta: dict[str, Any], slabs: dict[str, Slab]) -> None:
-        """Write the chunk, then the snapshot."""
+    def keep(self, slabs: dict[str, Slab], meta: dict[str, Any], scribe: int | None) -> None:
+        """Write a file of draws; called by every scribe."""
         from hpc_ds.store.netcdf import write_groups
 
         self._folder.ensure_held()
-        for directory in (self._snapshots.directory, self._draws):
-            make_directory(directory)
-        if slabs:
-            stop = meta["scans"]
-            first = stop - len(next(iter(slabs.values())).energies)
-            groups = {f"ensemble{meta['keys'].index(key)}": _group(slab) for key, slab in slabs.items()}
-            write_groups(self._draws / f"{first:012d}-{stop:012d}.h5", groups)
+        make_directory(self._draws)
+        stop = meta["scans"]
+        first = stop - len(next(iter(slabs.values())).energies)
+        groups = {f"ensemble{meta['keys'].index(key)}": _group(slab) for key, slab in slabs.items()}
+        number = "" if scribe is None else f".{scribe}"
+        write_groups(self._draws / f"{first:012d}-{stop:012d}{number}.h5", groups)
+
+    def save(self, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> None:
+        """Write the snapshot; rank 0 only."""
+        self._folder.ensure_held()
+        make_directory(self._snapshots.directory)
+        make_directory(self._draws)
         self._snapshots.save(arrays, meta)
 
     def load(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
@@ -62,6 +70,8 @@ class Archive:
             if _span(path)[0] >= counted:
                 path.unlink()
         self._check(counted)
+        if counted and found is not None:
+            self._check_scribes(len(found[1]["keys"]))
         return found
 
     def slabs(self, keys: Sequence[str], scans: int) -> dict[str, Slab]:
@@ -75,11 +85,12 @@ class Archive:
         from hpc_ds.store.netcdf import read_group
 
         self._check(scans)
+        self._check_scribes(len(keys))
         parts: dict[str, list[Slab]] = {key: [] for key in keys}
         for path in self._chunks():
-            for e, key in enumerate(keys):
+            for e in self._ensembles_in(path, len(keys)):
                 group = read_group(path, f"ensemble{e}")
-                parts[key].append(Slab(group["energies"], group["draws"], group["log_prior"]))
+                parts[keys[e]].append(Slab(group["energies"], group["draws"], group["log_prior"]))
         return {key: Slab.join(found) for key, found in parts.items()}
 
     def _check(self, scans: int) -> None:
@@ -94,6 +105,26 @@ class Archive:
                 "put them back, or begin anew in another folder"
             )
 
+    def _check_scribes(self, ensembles: int) -> None:
+        """Refuse scans of which the file of one of several scribes is missing."""
+        found: dict[tuple[int, int], int] = {}
+        for path in self._chunks():
+            found[_span(path)] = found.get(_span(path), 0) + len(self._ensembles_in(path, ensembles))
+        for (first, _), number in found.items():
+            if number != ensembles:
+                raise InputError(
+                    f"{self._draws}: draws from scan {first} on of {ensembles - number} of {ensembles} ensembles are "
+                    "missing; put them back, or begin anew in another folder"
+                )
+
+    def _ensembles_in(self, chunk: Path, ensembles: int) -> list[int]:
+        """Return the numbers of the ensembles in a file of draws: all of them where only one scribe wrote."""
+        from hpc_ds.store.netcdf import list_groups
+
+        if "." not in chunk.stem:
+            return list(range(ensembles))
+        return [int(name.removeprefix("ensemble")) for name in list_groups(chunk)]
+
     def _chunks(self) -> list[Path]:
         if not self._draws.is_dir():
             return []
@@ -103,13 +134,18 @@ class Archive:
 class Memory:
     """Keeps draws of a run without a folder."""
 
+    shared = False
+
     def __init__(self) -> None:
         self._slabs: dict[str, list[Slab]] = {}
 
-    def save(self, arrays: dict[str, NDArray[Any]], meta: dict[str, Any], slabs: dict[str, Slab]) -> None:
-        """Keep the draws; nothing is there to resume from."""
+    def keep(self, slabs: dict[str, Slab], meta: dict[str, Any], scribe: int | None) -> None:
+        """Keep the draws in memory."""
         for key, slab in slabs.items():
             self._slabs.setdefault(key, []).append(slab)
+
+    def save(self, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> None:
+        """Do nothing: there is nothing to resume from."""
 
     def load(self) -> None:
         """Nothing was kept."""
@@ -133,7 +169,7 @@ def _group(slab: Slab) -> Group:
 
 def _span(chunk: Path) -> tuple[int, int]:
     """Return the first scan of a chunk and the one after its last."""
-    first, _, stop = chunk.stem.partition("-")
+    first, _, stop = chunk.stem.partition(".")[0].partition("-")
     return int(first), int(stop)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ class Slab:
     def assemble(cls, parts: Sequence[Part]) -> Slab:
         """Put together the draws that the holders of an ensemble's replicas made of the same scans."""
         first = parts[0]
-        draws = np.zeros((len(first.energies), parts[0].theta.shape[1]))
+        draws = np.zeros((len(first.energies), first.theta.shape[1]))
         log_prior = np.zeros(len(first.energies))
         for part in parts:
             draws[part.scans] = part.draws
@@ -70,6 +71,39 @@ class Part:
     log_prior: NDArray[np.float64]
     seconds: float
     """Measured time of one replica's scan."""
+
+    @classmethod
+    def join(cls, parts: Sequence[Part]) -> Part:
+        """Return the parts of all replicas of an ensemble, in their order, as one."""
+        first, slab = parts[0], Slab.assemble(parts)
+        timed = [part.seconds for part in parts if part.seconds > 0]
+        return cls(
+            e=first.e,
+            start=first.start,
+            theta=np.concatenate([part.theta for part in parts]),
+            stream=np.concatenate([part.stream for part in parts]),
+            ladder=first.ladder,
+            counts=Counts(*(sum(each[1:], each[0]) for each in zip(*(part.counts for part in parts)))),
+            positions=np.concatenate([part.positions for part in parts], axis=1)
+            if len(first.positions)
+            else first.positions,
+            levels=first.levels,
+            energies=slab.energies,
+            scans=np.arange(len(slab.energies)),
+            draws=slab.draws,
+            log_prior=slab.log_prior,
+            seconds=float(np.mean(timed)) if timed else 0.0,
+        )
+
+    def without_draws(self) -> Part:
+        """Return the state alone, which is small."""
+        return replace(
+            self,
+            energies=self.energies[:0],
+            scans=self.scans[:0],
+            draws=self.draws[:0],
+            log_prior=self.log_prior[:0],
+        )
 
     def into(self, ensemble: Ensemble) -> None:
         """Write states and counts into the ensemble; parts come in the order of their replicas."""
@@ -100,7 +134,14 @@ class _Buffer:
 
 
 class LocalPiece:
-    """Replicas [start, stop) of an ensemble on this rank, from the start of a phase to its end."""
+    """Replicas [start, stop) of an ensemble on this rank, from the start of a phase to its end.
+
+    Attributes
+    ----------
+    turn : int
+        0 or 1: of a rank's two shared ensembles, that of the lower turn exchanges first. Neighbours differ, so that no
+        rank waits for more than one other ensemble.
+    """
 
     def __init__(
         self,
@@ -110,7 +151,9 @@ class LocalPiece:
         settings: Settings,
         world: World | None,
         counts: list[int],
+        turn: int = 0,
     ) -> None:
+        self.turn = turn
         self._piece = piece
         self._world = world
         self._sizes = counts
@@ -212,6 +255,17 @@ class LocalPiece:
             seconds=self._seconds / max(1, self._scans * (self._piece.stop - self._piece.start)),
         )
 
+    def collect_whole(self) -> list[Part]:
+        """Bring what was recorded of the ensemble to the holder of its first replica; nothing elsewhere.
+
+        Collective over the holders.
+        """
+        own = self.collect()
+        if self._world is None:
+            return [own]
+        parts = self._world.gather(own)
+        return [] if parts is None else [Part.join(parts)]
+
     def free(self) -> None:
         """Free the communicator of a shared ensemble."""
         if self._world is not None:
@@ -246,15 +300,18 @@ def make_pieces(
     world: World,
 ) -> list[LocalPiece]:
     """Build the pieces of this rank, and the communicators of ensembles that several ranks share (collective)."""
+    own = {piece.ensemble: piece for piece in pieces if piece.rank == world.rank}
+    holders: dict[int, list[Piece]] = {e: [] for e in range(len(shared))}
+    for piece in pieces:
+        holders[piece.ensemble].append(piece)
+    number_of_shared = accumulate(len(holders[e]) > 1 for e in range(len(shared)))
+    turns = [number % 2 for number in number_of_shared]
     mine = []
-    for e, ensemble in enumerate(shared):
-        holders = [piece for piece in pieces if piece.ensemble == e]
-        own = next((piece for piece in holders if piece.rank == world.rank), None)
-        if own is None:
-            continue
-        group = world.split([piece.rank for piece in holders]) if len(holders) > 1 else None
-        sizes = [piece.stop - piece.start for piece in holders]
-        mine.append(LocalPiece(own, ensemble, models[ensemble.model], settings, group, sizes))
+    for e in sorted(own, key=lambda e: (turns[e], e)):
+        model, ranks = models[shared[e].model], [holder.rank for holder in holders[e]]
+        group = world.split(ranks) if len(ranks) > 1 else None
+        sizes = [holder.stop - holder.start for holder in holders[e]]
+        mine.append(LocalPiece(own[e], shared[e], model, settings, group, sizes, turns[e]))
     return mine
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heapreplace
 
 _SPLIT_PENALTY = 1.05  # an ensemble on several ranks exchanges through MPI at every scan
 
@@ -48,11 +49,11 @@ def share(loads: Sequence[Load], ranks: int) -> list[Piece]:
 
 
 def _whole(loads: Sequence[Load], ranks: int) -> list[Piece]:
-    busy = [0.0] * ranks
+    free = [(0.0, rank) for rank in range(ranks)]  # a heap: the least loaded rank first
     place = {}
     for e in sorted(range(len(loads)), key=lambda e: (-loads[e].cost * loads[e].replicas, e)):
-        rank = min(range(ranks), key=lambda r: (busy[r], r))
-        busy[rank] += loads[e].cost * loads[e].replicas
+        busy, rank = free[0]
+        heapreplace(free, (busy + loads[e].cost * loads[e].replicas, rank))
         place[e] = rank
     return [Piece(e, place[e], 0, load.replicas) for e, load in enumerate(loads)]
 

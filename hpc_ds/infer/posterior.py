@@ -38,6 +38,9 @@ class Presentation:
     coords: Mapping[str, NDArray] = field(default_factory=dict)
     """Values along the axes."""
 
+    facts: Mapping[str, float | list[float]] = field(default_factory=dict)
+    """Further numbers of the model, for its item in the summary."""
+
 
 def present(model: Model, draws: Draws) -> Presentation:
     """Return the model's own presentation, or the bare parameters."""

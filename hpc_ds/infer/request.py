@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpc_ds.infer.model import Model, load_models, models_of
 from hpc_ds.infer.models import BUILT_IN
 from hpc_ds.infer.priors import Prior, parse
 from hpc_ds.runtime.errors import InputError
 from hpc_ds.runtime.plugins import plugin
+from hpc_ds.runtime.suggest import unknown
 from hpc_ds.runtime.user_code import source_hash
+
+if TYPE_CHECKING:
+    from hpc_ds.infer.models.neutron_star import Star
 
 SPECTRUM_KEYS = ("peaks", "shape", "background", "noise", "priors", "prior")
 LINEAR_KEYS = ("terms", "noise", "prior")
+NEUTRON_STAR_KEYS = (
+    "segments",
+    "delta",
+    "least_maximum_mass",
+    "causal",
+    "density_ratio",
+    "stars",
+    "kinds",
+)
+KEYS = {"spectrum": SPECTRUM_KEYS, "linear": LINEAR_KEYS, "neutron-star": NEUTRON_STAR_KEYS}
+
+PUBLISHED = "observed"
+"""The DATA of neutron-star that means the package's own table of published stars."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +57,7 @@ def build_request(model: str, data: str | None, options: Mapping[str, Any]) -> R
     data : str or None
         File of measurements; a model of the user's own may do without.
     options : mapping
-        What was set, by flag or file: `SPECTRUM_KEYS` for ``spectrum``, `LINEAR_KEYS` for ``linear``, nothing for the
-        user's own.
+        What was set, by flag or file: one of `KEYS` of a built-in model, nothing for the user's own.
 
     Raises
     ------
@@ -54,13 +70,15 @@ def build_request(model: str, data: str | None, options: Mapping[str, Any]) -> R
     if model not in BUILT_IN:
         return _own(model, data, given)
     if data is None:
-        raise InputError(f"hpc-ds infer {model}: a data file is needed")
-    return _spectrum(data, given) if model == "spectrum" else _linear(data, given)
+        published = f", or '{PUBLISHED}'" if model == "neutron-star" else ""
+        raise InputError(f"hpc-ds infer {model}: a data file is needed{published}")
+    _only(given, KEYS[model], model)
+    return _BUILDERS[model](data, given)
 
 
 def keys_of(model: str) -> tuple[str, ...]:
     """Return the options that a model has beside those of the sampler."""
-    return {"spectrum": SPECTRUM_KEYS, "linear": LINEAR_KEYS}.get(model, ())
+    return KEYS.get(model, ())
 
 
 def parse_overrides(values: Sequence[str] | Mapping[str, str]) -> dict[str, Prior]:
@@ -93,7 +111,6 @@ def _only(given: Mapping[str, Any], known: Sequence[str], model: str) -> None:
 
 
 def _spectrum(data: str, given: Mapping[str, Any]) -> Request:
-    _only(given, SPECTRUM_KEYS, "spectrum")
     from hpc_ds.infer.models import spectrum
     from hpc_ds.store.table import read_xy
 
@@ -125,7 +142,6 @@ def _spectrum(data: str, given: Mapping[str, Any]) -> Request:
 
 
 def _linear(data: str, given: Mapping[str, Any]) -> Request:
-    _only(given, LINEAR_KEYS, "linear")
     from hpc_ds.infer.models import linear
 
     terms = given.get("terms", linear.DEFAULT_TERMS)
@@ -148,11 +164,61 @@ def _linear(data: str, given: Mapping[str, Any]) -> Request:
     return Request(models, config, extra, linear.warnings_for(seen, models))
 
 
+def _neutron_star(data: str, given: Mapping[str, Any]) -> Request:
+    from hpc_ds.infer.models import neutron_star as ns
+    from hpc_ds.infer.models.neutron_star.observations import encode
+
+    options = ns.EosOptions.read(given)
+    stars = _stars(data, _words(given.get("stars", ())), _words(given.get("kinds", ())))
+    models = options.models(stars)
+    config = {
+        "model": "neutron-star",
+        **options.to_dict(),
+        "stars": [star.name for star in stars],
+        "data": {"path": data, "sha256": _hash(encode([star.likelihood for star in stars], 0))},
+    }
+    extra = {
+        "model": "neutron-star",
+        "data": {"path": data, "n": len(stars)},
+        "options": options.to_dict(),
+        "observations": [star.describe() for star in stars],
+    }
+    return Request(models, config, extra, options.warnings(stars))
+
+
+def _stars(data: str, names: Sequence[str], kinds: Sequence[str]) -> list[Star]:
+    """Return the stars that were asked for: published ones, or those of a file."""
+    from hpc_ds.infer.models import neutron_star as ns
+
+    if data != PUBLISHED:
+        if kinds:
+            raise InputError(
+                f"--kinds: of the published stars ('{PUBLISHED}') only; choose those of {data} by --stars"
+            )
+        return ns.chosen_stars(ns.read_stars(data), names)
+    for kind in kinds:
+        if kind not in ns.KINDS:
+            raise InputError(f"--kinds '{kind}': {unknown(kind, ns.KINDS)}")
+    return ns.chosen_stars(ns.published_stars(kinds or ns.KINDS), names)
+
+
+def _words(value: Any) -> list[str]:
+    """Read ``a, b`` or a list of texts."""
+    parts = value.split(",") if isinstance(value, str) else [str(part) for part in value]
+    return [part.strip() for part in parts if part.strip()]
+
+
+_BUILDERS: dict[str, Callable[[str, Mapping[str, Any]], Request]] = {
+    "spectrum": _spectrum,
+    "linear": _linear,
+    "neutron-star": _neutron_star,
+}
+
+
 def _own(model: str, data: str | None, given: Mapping[str, Any]) -> Request:
     offered = None if ":" in model else plugin("infer", model)
     if ":" not in model and offered is None:
-        known = ", ".join(BUILT_IN)
-        raise InputError(f"model '{model}': unknown; known are {known}, or give path/to/file.py:name")
+        raise InputError(f"model '{model}': {unknown(model, BUILT_IN)}, or give path/to/file.py:name")
     _only(given, (), model)
     columns = None
     described: dict[str, Any] = {}

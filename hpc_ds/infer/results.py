@@ -242,6 +242,7 @@ def _summary(result: ModelResult, settings: Settings, prior_total: float) -> dic
         },
         "diagnostics": _diagnostics(result, settings),
         "verdict": {"trust": result.verdict.trust, "text": result.verdict.text},
+        **shown.facts,
     }
 
 

@@ -8,29 +8,40 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from hpc_ds.infer import ensemble as ensembles
 from hpc_ds.infer.ensemble import Ensemble
 from hpc_ds.infer.ladder import replicas_for
 from hpc_ds.infer.model import Model
-from hpc_ds.infer.pieces import LocalPiece, Slab, make_pieces, plan
+from hpc_ds.infer.pieces import LocalPiece, Part, Slab, make_pieces, plan
+from hpc_ds.infer.scribes import Scribes
 from hpc_ds.infer.settings import Settings, tuning_rounds
+from hpc_ds.runtime.agreement import agreed
 from hpc_ds.runtime.deadline import Deadline
 from hpc_ds.runtime.world import World
 
 _SEGMENT_SECONDS = 0.25  # between looks at the clock and at signals
 _POSITIONS_A_ROUND = 256
 _TOO_MANY = 1.5  # times the replicas that the barrier asks for
-_LARGEST_BUFFER = 64 << 20  # bytes of draws kept in memory between checkpoints
+_LARGEST_BUFFER = 64 << 20  # bytes of draws that a rank keeps in memory between checkpoints
+_LARGEST_GATHER = 1 << 30  # bytes that one rank takes from others at a time: MPI 3 counts them in 31 bits
+
+RANKS_OF_A_SCRIBE = 64
+"""Neighbouring ranks whose draws one of them writes."""
 
 
 class Store(Protocol):
-    """Where a run keeps what must outlast it; only rank 0's is called."""
+    """Where a run keeps what must outlast it; only rank 0's is called, and `keep` on the scribes."""
 
-    def save(self, arrays: dict[str, NDArray[Any]], meta: dict[str, Any], slabs: dict[str, Slab]) -> None:
-        """Keep a snapshot, and the draws made since the last one by ensemble key."""
+    shared: bool
+    """Whether what several ranks keep is one store, as files are."""
+
+    def keep(self, slabs: dict[str, Slab], meta: dict[str, Any], scribe: int | None) -> None:
+        """Keep the draws made since the last snapshot by ensemble key; `scribe` numbers who does, None if only one."""
+
+    def save(self, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> None:
+        """Keep a snapshot, after the draws that it counts."""
 
     def load(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
         """Return the last snapshot and drop draws that are later than it."""
@@ -69,7 +80,7 @@ class Sampler:
     settings : Settings
     world : World
     store : Store
-        Takes draws and snapshots; only rank 0's is called.
+        Takes draws and snapshots: see `Store`.
     deadline : Deadline
     warn : callable
         Told in a line, on rank 0, of ranks and replicas that cannot help.
@@ -111,7 +122,10 @@ class Sampler:
 
     def begin(self) -> int:
         """Restore the last snapshot, or begin; return the scans that are already made (collective)."""
-        self._position = self._world.root_first(self._restore)
+        found = self._world.root_first(self._restore)
+        if found is None:
+            self._begin_ensembles()
+        self._position = found or Position()
         self._costs = [
             model.cost or _guess_cost(model) for model in self.models for _ in range(self.settings.copies)
         ]
@@ -132,16 +146,25 @@ class Sampler:
             self._position = self._world.bcast(self._position)
         return True
 
-    def _restore(self) -> Position:
+    def _begin_ensembles(self) -> None:
+        """Begin all ensembles, each rank some of them, and bring them to rank 0 (collective)."""
+        parts = self._world.gather(agreed(self._world, self._begin_share))
+        if parts is not None:
+            begun = {e: one for part in parts for e, one in part.items()}
+            self._ensembles = [begun[e] for e in sorted(begun)]
+
+    def _begin_share(self) -> dict[int, Ensemble]:
+        copies, begun = self.settings.copies, {}
+        for e in range(self._world.rank, len(self.keys), self._world.size):
+            m, copy = divmod(e, copies)
+            begun[e] = ensembles.begin(self.models[m], m, copy, self.settings)
+        return begun
+
+    def _restore(self) -> Position | None:
         found = self._store.load()
-        copies = self.settings.copies
         if found is None:
-            self._ensembles = [
-                ensembles.begin(model, m, copy, self.settings)
-                for m, model in enumerate(self.models)
-                for copy in range(copies)
-            ]
-            return Position()
+            return None
+        copies = self.settings.copies
         arrays, meta = found
         self._ensembles = []
         for e, key in enumerate(self.keys):
@@ -180,8 +203,10 @@ class Sampler:
         places = self._world.root_first(plan, shared, self.models, self._costs, self._world.size)
         self._warn_of_ranks(len({place.rank for place in places}))
         pieces = make_pieces(places, shared, self.models, self.settings, self._world)
+        self._scribes = Scribes(self._world, RANKS_OF_A_SCRIBE if self._store.shared else self._world.size)
         finished = self._run_segments(pieces, scans, measuring, stride)
-        for piece in pieces:  # not after an exception: other ranks may never come to free theirs
+        self._scribes.free()  # not after an exception: other ranks may never come to free theirs
+        for piece in pieces:
             piece.free()
         return finished
 
@@ -193,7 +218,7 @@ class Sampler:
             self._position.scans += length
             self._segment = _retimed(self._segment, length, time.monotonic() - started)
             stop = self._deadline.agreed(self._world)
-            if stop or self._world.bcast(self._checkpoint_due(pieces)):
+            if stop or self._world.any(self._checkpoint_due(pieces)):
                 self._checkpoint(pieces)
             self._report()
             if stop:
@@ -209,18 +234,33 @@ class Sampler:
         return length
 
     def _checkpoint_due(self, pieces: list[LocalPiece]) -> bool:
-        full = sum(piece.buffered for piece in pieces) > _LARGEST_BUFFER
-        return full or time.monotonic() - self._last_checkpoint > self.settings.checkpoint_every
+        """Tell whether this rank's buffer is full, or on rank 0 whether it is time."""
+        most = min(_LARGEST_BUFFER, _LARGEST_GATHER // self._scribes.near.size)
+        late = time.monotonic() - self._last_checkpoint > self.settings.checkpoint_every
+        return (self._world.is_root and late) or sum(piece.buffered for piece in pieces) > most
 
     def _checkpoint(self, pieces: list[LocalPiece]) -> None:
-        """Bring everything to rank 0 and keep it there (collective); a full disk is an error on all ranks."""
-        parts = self._world.gather([piece.collect() for piece in pieces])
-        self._world.root_first(self._keep, parts)
+        """Keep all draws, then bring the states to rank 0 and keep them (collective).
+
+        A full disk is an error on all ranks.
+        """
+        whole = [part for piece in pieces for part in piece.collect_whole()]
+        self._scribes.write(whole, self._write_draws)
+        self._world.root_first(self._keep, self._scribes.gather([part.without_draws() for part in whole]))
         self._last_checkpoint = time.monotonic()
 
-    def _keep(self, parts: list[list[Any]]) -> None:
-        slabs = self._merge(parts)
-        self._store.save(self._arrays(), self._meta(), slabs)
+    def _write_draws(self, parts: list[Part], scribe: int | None) -> None:
+        found = {self.keys[part.e]: part for part in parts if len(part.energies)}
+        slabs = {key: Slab(part.energies, part.draws, part.log_prior) for key, part in found.items()}
+        if slabs:
+            self._store.keep(slabs, self._meta(), scribe)
+
+    def _keep(self, parts: list[Part]) -> None:
+        for part in parts:
+            part.into(self._ensembles[part.e])
+            if part.seconds > 0:
+                self._costs[part.e] = part.seconds
+        self._store.save(self._arrays(), self._meta())
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {
@@ -233,21 +273,6 @@ class Sampler:
         phase, scans = self._position.phase, self._position.scans
         counted = scans if phase == len(self._rounds) else 0
         return {"keys": self.keys, "phase": phase, "scans": scans, "counted": counted}
-
-    def _merge(self, parts: list[list[Any]]) -> dict[str, Slab]:
-        """Put what the ranks sent into the ensembles, and return the new draws by ensemble."""
-        slabs: dict[str, list[Any]] = {}
-        seconds: dict[int, list[float]] = {}
-        for part in sorted(
-            (part for parts_of_rank in parts for part in parts_of_rank), key=lambda p: (p.e, p.start)
-        ):
-            part.into(self._ensembles[part.e])
-            slabs.setdefault(self.keys[part.e], []).append(part)
-            if part.seconds > 0:
-                seconds.setdefault(part.e, []).append(part.seconds)
-        for e, values in seconds.items():
-            self._costs[e] = float(np.mean(values))
-        return {key: Slab.assemble(found) for key, found in slabs.items() if len(found[0].energies)}
 
     def _report(self) -> None:
         if self._watcher is not None:
@@ -284,7 +309,7 @@ def total_scans(settings: Settings) -> int:
 
 def _advance(pieces: list[LocalPiece], scans: int, measuring: bool, stride: int) -> None:
     """Make `scans` scans of every piece: whole ensembles one after the other, shared ones in step."""
-    shared = [piece for piece in pieces if piece.is_shared]
+    shared = sorted((piece for piece in pieces if piece.is_shared), key=lambda piece: piece.turn)
     for piece in pieces:
         if not piece.is_shared:
             piece.run(scans, measuring, stride)

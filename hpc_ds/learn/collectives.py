@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 CUDA_AWARE = "HPC_DS_CUDA_AWARE_MPI"
 """Environment variable that, set to 1, says that this MPI reads and writes CUDA memory itself."""
 
+_SWAP = 7
+"""Tag of the messages of `swap` over gloo."""
+
 
 class HostStaging:
     """Pinned memory on the host through which CUDA tensors travel; CPU tensors travel as they are."""
@@ -44,9 +47,10 @@ class HostStaging:
 
 
 class MpiGroup(Group):
-    """Ranks whose tensors travel by MPI: Alltoall, Allgather, Iallreduce and Bcast through mpi4py."""
+    """Ranks whose tensors travel by MPI: Sendrecv, Alltoall, Allgather, Iallreduce and Bcast through mpi4py."""
 
     backend: Backend = "mpi"
+    can_swap = True
 
     def __init__(self, world: World, device: torch.device) -> None:
         super().__init__(world, device)
@@ -61,6 +65,12 @@ class MpiGroup(Group):
         into = self._space(received, "received")
         self._comm.Alltoall(self._out(send, "sent"), into)
         return self._back(received, into)
+
+    def swap(self, send: Tensor, received: Tensor, partner: int) -> None:
+        """Exchange by one Sendrecv."""
+        into = self._space(received, "received")
+        self._comm.Sendrecv(self._out(send, "sent"), partner, recvbuf=into, source=partner)
+        self._back(received, into)
 
     def all_gather(self, part: Tensor, out: Tensor | None = None) -> Tensor:
         """Join parts by one Allgather."""
@@ -110,6 +120,7 @@ class TorchGroup(Group):
     def __init__(self, world: World, device: torch.device, backend: Literal["gloo", "nccl"]) -> None:
         super().__init__(world, device)
         self.backend = backend
+        self.can_swap = backend == "gloo"  # NCCL would make a communicator for each pair
         self._carrier: Any = gloo_group(world) if backend == "gloo" else self.process_group()
         self._host = HostStaging()
 
@@ -119,6 +130,18 @@ class TorchGroup(Group):
         into = self._space(received, "received")
         self._carrier.alltoall_base(into, self._out(send, "sent"), [], []).wait()
         return received if into is received else received.copy_(into)
+
+    def swap(self, send: Tensor, received: Tensor, partner: int) -> None:
+        """Exchange by a send and a receive."""
+        into = self._space(received, "received")
+        under_way = [
+            self._carrier.send([self._out(send, "sent")], partner, _SWAP),
+            self._carrier.recv([into], partner, _SWAP),
+        ]
+        for work in under_way:
+            work.wait()
+        if into is not received:
+            received.copy_(into)
 
     def all_gather(self, part: Tensor, out: Tensor | None = None) -> Tensor:
         """Join parts by one allgather."""

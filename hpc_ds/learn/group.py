@@ -36,9 +36,12 @@ class Group:
         Where this rank computes.
     backend : {"none", "mpi", "gloo", "nccl"}
         What carries the tensors.
+    can_swap : bool
+        Whether there is `swap`.
     """
 
     backend: Backend = "none"
+    can_swap = False
 
     def __init__(self, world: World, device: torch.device) -> None:
         self.world, self.device = world, device
@@ -54,6 +57,10 @@ class Group:
             Segment r is for rank r.
         """
         return send
+
+    def swap(self, send: Tensor, received: Tensor, partner: int) -> None:
+        """Send the contiguous `send` to rank `partner`, and overwrite `received` by what it sends; both call this."""
+        raise NotImplementedError(f"{self.backend} carries no messages between two ranks")
 
     def all_gather(self, part: Tensor, out: Tensor | None = None) -> Tensor:
         """Return the parts (k,) of all ranks one after the other, in `out` (size * k,) if it is given."""

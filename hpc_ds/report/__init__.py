@@ -1,9 +1,9 @@
 """Turn a run folder into one HTML page that a person can read, print and send.
 
 `build` writes ``report.html`` into the folder. The modules beside this one make the page of infer runs, those in
-`hpc_ds.report.ensemble` that of simulation runs, those in `hpc_ds.report.training` that of trainings;
-`hpc_ds.report.frame` and `hpc_ds.report.record` are what all pages share. Importing this package is cheap: matplotlib
-and rich are loaded when they draw.
+`hpc_ds.report.ensemble` that of simulation runs, those in `hpc_ds.report.training` that of trainings, and
+`hpc_ds.report.study` finds that of a study; `hpc_ds.report.frame` and `hpc_ds.report.record` are what all pages share.
+Importing this package is cheap: matplotlib and rich are loaded when they draw.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ PAGES = {
     "infer": "hpc_ds.report.page",
     "simulate": "hpc_ds.report.ensemble.page",
     "learn": "hpc_ds.report.training.page",
+    "study": "hpc_ds.report.study",
 }
 """The module that makes the page of each kind of run, by its function ``html(folder)``."""
 

@@ -44,7 +44,7 @@ def _compare_posteriors(first: str, second: str) -> str:
         lines.append(_row(f"log evidence {name}", [_evidence(model) for model in found]))
     best = runs[0]["best"]
     if all(best in models for models in by_name):
-        parameters = [models[best]["parameters"] for models in by_name]
+        parameters = [models[best]["parameters"] | models[best].get("derived", {}) for models in by_name]
         lines += [
             _row(
                 f"{best} {name}",

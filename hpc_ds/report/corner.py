@@ -24,8 +24,12 @@ BINS = 40
 
 
 def chosen(model: Model) -> list[str]:
-    """Name the parameters to draw: two or more positions, otherwise the first six parameters that vary."""
+    """Name the parameters to draw: two or more positions, otherwise the first six parameters that vary.
+
+    What was computed from the parameters is drawn only where the summary names none of them.
+    """
     varying = [name for name, values in model.draws.items() if np.ptp(values) > 0]
+    varying = [name for name in varying if name in model.entry.get("parameters", {})] or varying
     positions = [name for name in varying if re.fullmatch(r"position\[\d+\]", name)]
     return (positions if len(positions) > 1 else varying)[:MOST]
 
@@ -39,7 +43,8 @@ def draw(model: Model, key: str, names: list[str]) -> str:
 
 
 def spoken_name(name: str) -> str:
-    """Write ``position[2]`` as ``position 2``."""
+    """Write ``position[2]`` as ``position 2``, and a squared speed of sound as the field does, ``c² 2``."""
+    name = name.replace("sound_speed_squared", "c²")
     return re.sub(r"\[(\w+)\]", r" \1", name)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hpc_ds.report import corner, exact, figures, ladder, tables, wording
+from hpc_ds.report import corner, eos, exact, figures, ladder, tables, wording
 from hpc_ds.report.frame import beside, document, figure, header, provenance, section, unbroken
 from hpc_ds.report.reader import Arrays, Model, Run, load
 from hpc_ds.report.table import Table
@@ -26,6 +26,7 @@ def html(folder: Path) -> str:
     said = wording.verdict(run.summary)
     sections = [
         _best_fit(run),
+        eos.shown(run),
         _models(run),
         _closed_form(run),
         _model_by_model(run),
@@ -36,6 +37,8 @@ def html(folder: Path) -> str:
 
 
 def _question(run: Run) -> str:
+    if eos.about_matter(run.summary):
+        return eos.question(run)
     file = Path(run.data_path).name
     counted = all(wording.peaks(model.name) is not None for model in run.models)
     if len(run.models) > 1:
@@ -61,7 +64,7 @@ def _facts(run: Run) -> dict[str, str]:
     return {
         "Most probable model" if number > 1 else "Model": wording.title(run.best.name),
         "Its log evidence": wording.with_error(best.get("log_evidence"), best.get("log_evidence_error")),
-        "Data points": wording.count(data.get("n")),
+        "Stars" if eos.about_matter(run.summary) else "Data points": wording.count(data.get("n")),
         "Well sampled": f"{trusted} of {number} models" if number > 1 else ("yes" if trusted else "no"),
     }
 
@@ -107,6 +110,8 @@ def _model(run: Run, model: Model, index: int) -> str:
     parts = []
     if _has_curves(model) and not best:
         parts.append(_fit(run, model, f"fit-{index}"))
+    if eos.about_matter(run.summary) and not best:
+        parts.append(eos.figures(run, model, str(index)))
     if model.entry.get("parameters"):
         parts.append(as_html(tables.parameters(model.entry)))
     parts += _shown(exact.parameters(run.summary, model.entry))

@@ -14,6 +14,9 @@ from hpc_ds.runtime.errors import InputError
 
 Arrays = Mapping[str, np.ndarray]
 
+OWN_GROUPS = ("mass_radius", "pressure_density", "information")
+"""Groups that only some models leave."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -29,6 +32,8 @@ class Model:
     """The group ``/curves``; empty for models that draw none."""
     ladder: Arrays = field(default_factory=dict)
     """The group ``/ladder``."""
+    groups: Mapping[str, Arrays] = field(default_factory=dict)
+    """Those of `OWN_GROUPS` that the file has."""
 
     @property
     def name(self) -> str:
@@ -94,6 +99,7 @@ def _model(path: Path, entry: Mapping[str, Any]) -> Model:
         data={key: np.asarray(value, float) for key, value in data.items() if key in ("x", "y", "sigma")},
         curves=groups["curves"],
         ladder=groups["ladder"],
+        groups={name: groups[name] for name in OWN_GROUPS if groups[name]},
     )
 
 
@@ -113,7 +119,7 @@ def _groups(file: Path) -> dict[str, Arrays]:
     # Imported here: h5py may be built on MPI, which a mere import of the report must not start.
     from hpc_ds.store.netcdf import list_groups, read_group
 
-    wanted = ("posterior", "constant_data", "observed_data", "curves", "ladder")
+    wanted = ("posterior", "constant_data", "observed_data", "curves", "ladder", *OWN_GROUPS)
     try:
         present = list_groups(file)
         return {name: read_group(file, name) if name in present else {} for name in wanted}

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hpc_ds.infer.diagnostics import ENOUGH_DRAWS, LARGEST_R_HAT
-from hpc_ds.report import exact, wording
+from hpc_ds.report import eos, exact, wording
 from hpc_ds.report.table import Cell, Table, for_terminal
 from hpc_ds.report.wording import Entry
 
 if TYPE_CHECKING:
     from rich.console import Group
+
+_UNBOUNDED = 1e100  # of a log evidence: what the engine writes where a mean is minus infinity
 
 
 def terminal(summary: Mapping[str, Any]) -> Group:
@@ -35,7 +37,10 @@ def terminal(summary: Mapping[str, Any]) -> Group:
         parts.append(for_terminal(parameters(best)))
     known = (exact.evidence(summary), exact.parameters(summary, best), exact.choice(summary))
     parts += [for_terminal(table) for table in known if table is not None]
-    parts += [Text(line) for line in (exact.meaning(summary), *exact.missing(summary)) if line]
+    if eos.about_matter(summary):
+        parts += [for_terminal(table) for table in [eos.cuts(summary)] if table is not None]
+    told = (exact.meaning(summary), *exact.missing(summary), *eos.sentences(summary, best))
+    parts += [Text(line) for line in told if line]
     parts += [Padding(Text(f"! {note}", style="yellow"), (0, 0)) for note in said.notes]
     return Group(*parts)
 
@@ -87,7 +92,10 @@ def parameters(entry: Entry) -> Table:
 
 
 def estimators(summary: Mapping[str, Any]) -> Table:
-    """Tabulate the same log evidence as several estimators find it; they agree where sampling was enough."""
+    """Tabulate the same log evidence as several estimators find it; they agree where sampling was enough.
+
+    Thermodynamic integration has no answer where part of the prior is impossible: its mean at β = 0 is unbounded.
+    """
     columns = {
         "mbar": "MBAR",
         "stepping_stone_forward": "stepping stone, forward",
@@ -97,9 +105,7 @@ def estimators(summary: Mapping[str, Any]) -> Table:
     rows = []
     for entry in summary["models"]:
         values, error = entry.get("evidence", {}), entry.get("log_evidence_error")
-        rows.append(
-            (Cell(entry["name"]), *(Cell(wording.quantity(values.get(key), error)) for key in columns))
-        )
+        rows.append((Cell(entry["name"]), *(Cell(_estimator(values.get(key), error)) for key in columns)))
     return Table("Log evidence by four estimators", ("model", *columns.values()), tuple(rows))
 
 
@@ -142,6 +148,11 @@ def _parameter(name: str, values: Mapping[str, Any]) -> tuple[Cell, ...]:
         Cell(wording.count(ess), warn=ess is not None and ess < ENOUGH_DRAWS),
         Cell(wording.fraction(r_hat, 3), warn=r_hat is not None and r_hat > LARGEST_R_HAT),
     )
+
+
+def _estimator(value: Any, error: Any) -> str:
+    found = wording.finite(value)
+    return wording.quantity(None if found is None or abs(found) > _UNBOUNDED else found, error)
 
 
 def _hundredfold(share: float | None) -> float | None:

@@ -31,3 +31,18 @@ def agreed(world: World, function: Callable[..., T], *args: Any) -> T:
     if first is not None:
         raise InputError(first)
     return result[0]
+
+
+def raise_together(world: World, error: Exception | None) -> None:
+    """Raise on all ranks what the first of them met that met something; rank 0 tells it; collective.
+
+    Where no rank met anything this costs one number a rank. An error that cannot be pickled must not be given.
+    """
+    if not world.any(error is not None):
+        return
+    found: Any = next(each for each in world.allgather(error) if each is not None)
+    if not world.is_root:
+        found.raised_on_rank = 0
+    elif hasattr(found, "raised_on_rank"):
+        del found.raised_on_rank
+    raise found

@@ -76,6 +76,17 @@ class Tally:
         self.stopped = other.stopped
 
 
+def together(tallies: Iterable[Tally]) -> Tally:
+    """Return what became of the samples of shares that were worked off side by side."""
+    total = Tally()
+    wall, stopped = 0.0, None
+    for tally in tallies:
+        wall, stopped = max(wall, tally.wall), stopped or tally.stopped
+        total.add(tally)
+    total.wall, total.stopped = wall, stopped
+    return total
+
+
 class Dispatch:
     """Works off samples on a cluster.
 

@@ -13,7 +13,7 @@ from hpc_ds.runtime.deadline import Deadline
 from hpc_ds.runtime.folder import RunFolder
 from hpc_ds.runtime.world import World, get_world, install_abort_hook
 from hpc_ds.simulate import session
-from hpc_ds.simulate.dispatch import Tally
+from hpc_ds.simulate.dispatch import Tally, together
 from hpc_ds.simulate.job import Job
 from hpc_ds.simulate.plan import Plan, make_plan
 from hpc_ds.simulate.preflight import check_cluster, check_ranks, is_private
@@ -164,10 +164,19 @@ def _compute(job: Job, cluster: ClusterSettings, world: World, deadline: Deadlin
     """Have all samples settled that are not; collective."""
     from hpc_ds.simulate.campaign import Campaign
     from hpc_ds.simulate.cluster import run_on_cluster
+    from hpc_ds.simulate.shares import Council, run_on_shares, schedulers_for
 
     if job.nothing_to_do:
         return Tally()
-    return world.bcast(run_on_cluster(world, cluster, job, Campaign(job, deadline), deadline) or Tally())
+
+    def run(crew: World, council: Council | None) -> Tally | None:
+        return run_on_cluster(crew, cluster, job, Campaign(job, deadline, council), deadline)
+
+    schedulers = schedulers_for(cluster, job, world.size)
+    if schedulers == 1:
+        return world.bcast(run(world, None) or Tally())
+    tallies = run_on_shares(world, schedulers, run, deadline)
+    return world.bcast(together(tallies))
 
 
 def _merge(job: Job, world: World, keep_shards: bool) -> int:

@@ -88,6 +88,10 @@ class ClusterSettings(BaseModel):
     scheduler: str | None = None
     """Address of a Dask scheduler that runs already, e.g. tls://10.0.0.1:8786; its workers must see the run folder."""
 
+    schedulers: int | None = Field(default=None, ge=1)
+    """Dask schedulers, each with its own ranks and its own share of the samples; by default one for each 1024 ranks.
+    An adaptive design, whose generations all must see, has one."""
+
     processes: int | None = Field(default=None, ge=1)
     """Samples that each worker computes at the same time; by default one a rank under mpiexec, else one a core."""
 

@@ -16,6 +16,9 @@ class StudyCard:
     """Figures to compare with, a line each."""
 
 
+SCALES = ("quick", "full")
+"""quick: minutes on two cores; full: the published size."""
+
 STUDIES = {
     "spectrum": StudyCard(
         title="How many peaks has the artificial spectrum? Exchange Monte Carlo, K = 1 to 5",
@@ -25,6 +28,16 @@ STUDIES = {
             "log evidence, K = 1..5: 49.20, 147.58, 244.21, 243.97, 242.18 (independent C code, noise 0.1)",
             "probability, K = 3, 4, 5: 0.52, 0.41, 0.07",
             "true peaks: position 1.210, 1.455, 1.703; amplitude 0.587, 1.522, 1.183; precision 95.7, 146.8, 164.5",
+        ),
+    ),
+    "neutron-star": StudyCard(
+        title="From observed neutron stars to the equation of state: networks beside the exact posterior",
+        source="Fujimoto, Fukushima & Murase, PRD 98 (2018) 023019 and PRD 101 (2020) 054016",
+        module="hpc_ds.studies.neutron_star.chain",
+        reference=(
+            "RMS error of the radius at 0.6, 0.8, ... 1.8 solar masses, 15 stars of 0.1 Msun and 0.5 km: "
+            "0.16 0.12 0.10 0.099 0.11 0.11 0.12 km",
+            "parameters of the networks 30-60-40-40-5 and 56-60-40-40-5: 6145, 7705",
         ),
     ),
 }

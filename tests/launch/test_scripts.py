@@ -83,6 +83,18 @@ def test_setup_asks_for_chromium_for_the_tests_only(machine):
     assert {"chromium", "chromium-driver"} <= set(machine.plan("--dev")["apt"].split())
 
 
+def test_setup_asks_for_slurm_for_the_tests_only(machine):
+    if Path("/etc/slurm/slurm.conf").exists():
+        pytest.skip("needs a machine without a SLURM of its own")
+    machine.add("id", "echo 0")
+    machine.add("apt-get", "exit 1")
+    machine.add("dpkg", "exit 1")
+    daemons = {"slurmctld", "slurmd", "slurm-client", "munge"}
+    assert not daemons & set(machine.plan()["apt"].split())
+    assert daemons <= set(machine.plan("--dev")["apt"].split())
+    assert not daemons & set(machine.plan("--dev", SLURM_CONF="/site/slurm.conf")["apt"].split())
+
+
 def test_setup_takes_a_loaded_mpicc_as_it_is_even_as_root_on_debian(machine):
     if not shutil.which("mpicc"):
         pytest.skip("needs an mpicc to load")
@@ -169,11 +181,92 @@ def test_mpich_gives_way_only_when_there_are_more_ranks_than_cores(machine):
     assert machine.run("mpi.sh", "-n", "3", "true", HPC_DS_VENV="/nowhere").stdout == "1 -n 3 true\n"
 
 
+# What `mpiexec --version` begins with, and what shows that two ranks of one thread are bound to cores of their own.
+FAMILIES = {
+    "mpiexec (OpenRTE) 4.1.4": "--map-by slot:PE=1 --bind-to core",
+    "mpiexec (Open MPI) 5.0.11": "--map-by slot:PE=1 --bind-to core",
+    "HYDRA build details:": "-bind-to core:1",
+    "Intel(R) MPI Library for Linux* OS": "PIN=on CELL=core DOMAIN=1:compact",
+}
+
+
+@pytest.fixture
+def two_cores(machine):
+    """Return a machine of two cores whose mpiexec prints what it is told; `bound` are other programs' cores."""
+
+    def make(version, bound="0-1"):
+        machine.add("nproc", "echo 2")
+        machine.add("lscpu", "printf '0,0,0\\n1,1,0\\n'")
+        machine.add(
+            "sed", f'case "$*" in *Cpus_allowed_list*) echo 0-1 ;; *) exec {shutil.which("sed")} "$@" ;; esac'
+        )
+        status = f"printf 'Name: x\\nVmRSS: 1 kB\\nCpus_allowed_list: {bound}\\n'"
+        kernel = "printf 'Name: kthread\\nCpus_allowed_list: 1\\n'"
+        others = f"/proc/*) {status}; {kernel} ;; */online) echo 0-1 ;;"
+        machine.add("cat", f'case "$*" in {others} *) exec {shutil.which("cat")} "$@" ;; esac')
+        variables = "PIN=$I_MPI_PIN CELL=$I_MPI_PIN_CELL DOMAIN=$I_MPI_PIN_DOMAIN OMP=$OMP_NUM_THREADS"
+        machine.add(
+            "mpiexec", f'if [ "$1" = --version ]; then echo "{version}"; else echo "$@ {variables}"; fi'
+        )
+        return lambda *words, **variables: machine.run("mpi.sh", *words, HPC_DS_VENV="/nowhere", **variables)
+
+    return make
+
+
+@pytest.mark.parametrize("version", FAMILIES)
+def test_ranks_are_bound_only_when_that_is_asked_for(two_cores, version):
+    run = two_cores(version)
+    assert FAMILIES[version] in run("-n", "2", "--bind", "true").stdout
+    assert FAMILIES[version] not in run("-n", "2", "true").stdout
+
+
+def test_intel_mpi_binds_by_itself_and_is_told_not_to(two_cores):
+    assert "PIN=off" in two_cores("Intel(R) MPI Library")("-n", "2", "true").stdout
+
+
+@pytest.mark.parametrize("version", FAMILIES)
+def test_ranks_for_which_there_are_too_few_cores_are_not_bound(two_cores, version):
+    run = two_cores(version)
+    for words, told in ((["-n", "3"], "3 ranks of 1"), (["-n", "2", "-t", "2"], "2 ranks of 2")):
+        outcome = run(*words, "--bind", "true")
+        assert f"{told} threads do not fit 2 cores: binding nothing" in outcome.stderr
+        assert (
+            "core:" not in outcome.stdout and "slot:" not in outcome.stdout and "PIN=on" not in outcome.stdout
+        )
+
+
+def test_ranks_are_not_bound_where_other_programs_are(two_cores):
+    outcome = two_cores("HYDRA", bound="1")("-n", "2", "--bind", "true")
+    assert outcome.stderr == "mpi: other programs are bound to cores of this machine: binding nothing\n"
+    assert "bind-to" not in outcome.stdout
+
+
+def test_threads_of_a_rank_win_over_the_environment(two_cores):
+    run = two_cores("HYDRA")
+    assert "OMP=2" in run("-n", "2", "-t", "2", "true", OMP_NUM_THREADS="5").stdout
+    assert "OMP=5" in run("-n", "2", "true", OMP_NUM_THREADS="5").stdout
+
+
+def test_too_many_threads_are_told(two_cores):
+    outcome = two_cores("HYDRA")("-n", "2", "-t", "4", "true")
+    assert outcome.stderr == "mpi: 2 ranks of 4 threads take turns on 2 cores: -t 1 is faster\n"
+    assert two_cores("HYDRA")("-n", "64", "true").stderr == "", (
+        "ranks of one thread that take turns are usual"
+    )
+
+
+@pytest.mark.parametrize("words", [["-t"], ["-t", "0"], ["-t", "two"], ["--bound"]])
+def test_options_of_mpi_that_are_wrong_are_refused(machine, words):
+    outcome = machine.run("mpi.sh", "-n", "2", *words, "true", HPC_DS_VENV="/nowhere")
+    assert outcome.returncode == 2
+    assert outcome.stderr.count("\n") == 1 and "usage: launch/mpi.sh -n N" in outcome.stderr
+
+
 @pytest.mark.parametrize("arguments", [[], ["-n"], ["-n", "zero", "true"], ["-n", "0", "true"], ["-n", "2"]])
 def test_mpi_explains_itself_when_called_wrongly(machine, arguments):
     outcome = machine.run("mpi.sh", *arguments, HPC_DS_VENV="/nowhere")
     assert outcome.returncode == 2
-    assert "usage: launch/mpi.sh -n N command" in outcome.stderr
+    assert "usage: launch/mpi.sh -n N [-t THREADS] [--bind] command" in outcome.stderr
 
 
 def test_ranks_get_one_thread_each_unless_told_otherwise(machine):

@@ -114,6 +114,7 @@ def test_unknown_units_are_refused_and_layouts_named(tmp_path):
     message = refusal(tmp_path, rows)
     assert "unknown units" in message and "lalsimulation" in message
     assert len(ns.read_table(tmp_path / "table", "mev", allow_acausal=True)) == 1
+    assert "unknown units" in refusal(tmp_path, matter_rows() * 1e3)  # keV/fm3
 
 
 @pytest.mark.parametrize(

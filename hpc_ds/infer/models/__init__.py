@@ -8,5 +8,6 @@ from __future__ import annotations
 BUILT_IN = {
     "spectrum": "sum of peaks on a background: how many, where, how wide, how strong",
     "linear": "straight lines and other sums of regressors, with their closed forms",
+    "neutron-star": "equations of state of dense matter, from masses and radii of neutron stars",
 }
 """Names that `hpc-ds infer` knows, with what they are for."""

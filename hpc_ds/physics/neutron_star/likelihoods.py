@@ -64,6 +64,7 @@ class Grid:
     def moments(self) -> Moments:
         """Return means and standard deviations by the trapezoidal rule."""
         weight = self.density * np.outer(_weights(self.radius), _weights(self.mass))
+        weight /= weight.sum()
         found = []
         for values, marginal in ((self.radius, weight.sum(1)), (self.mass, weight.sum(0))):
             mean = float(values @ marginal)
@@ -138,7 +139,7 @@ def read_samples(
     ----------
     path : path
     columns : sequence of str
-        What its columns are, e.g. ``("mass", "radius")``; the default is a merger's.
+        What its columns are, e.g. ``("mass", "radius")``; the default is a merger's. One called ``-`` is passed over.
     weighted : bool
         Whether one more column, the last, has the samples' weights.
 
@@ -156,13 +157,15 @@ def read_samples(
         raise InputError(
             f"{name}: found shape {table.shape}; rows of {width} columns ({expected}) are needed"
         )
-    wrong = np.flatnonzero(~(np.isfinite(table) & (table >= 0.0)).all(axis=1))
+    kept = [j for j, column in enumerate(columns) if column != "-"]
+    read = table[:, kept + [len(columns)] * weighted]
+    wrong = np.flatnonzero(~(np.isfinite(read) & (read >= 0.0)).all(axis=1))
     if len(wrong):
         raise InputError(f"{name}: row {wrong[0] + 1} has a number that is negative or not finite")
     weights = table[:, -1] if weighted else np.ones(len(table))
     if not weights.any():
         raise InputError(f"{name}: all weights are zero")
-    return Samples(tuple(columns), table[:, : len(columns)].copy(), weights / weights.sum())
+    return Samples(tuple(columns[j] for j in kept), table[:, kept], weights / weights.sum())
 
 
 def read_contours(path: str | os.PathLike[str]) -> dict[float, Array]:
@@ -261,12 +264,16 @@ def _from_archive(name: str, source: str | None) -> tuple[Array, Array, Array]:
 def _from_columns(name: str) -> tuple[Array, Array, Array]:
     table = _numbers(name)
     if table.shape[1] != 3:
-        raise InputError(f"{name}: found {table.shape[1]} columns; R (km), M (Msun) and density are needed")
+        raise InputError(
+            f"{name}: found {table.shape[1]} columns; R (km), M (Msun) and density are needed (a contour is no grid)"
+        )
     radius, i = np.unique(table[:, 0], return_inverse=True)
     mass, j = np.unique(table[:, 1], return_inverse=True)
-    density = np.full((len(radius), len(mass)), np.nan)
+    density = np.zeros((len(radius), len(mass)))
     density[i.ravel(), j.ravel()] = table[:, 2]
-    if len(table) != density.size or np.isnan(density).any():
+    given = np.zeros(density.shape, dtype=bool)
+    given[i.ravel(), j.ravel()] = True
+    if len(table) != density.size or not given.all():
         raise InputError(
             f"{name}: found {len(table)} points of {len(radius)} radii and {len(mass)} masses; each pair is needed once"
         )
@@ -283,7 +290,7 @@ def _array(name: str) -> Array:
 def _numbers(name: str) -> Array:
     """Return the numbers of a text file, (rows, columns); NaN is one."""
     rows = [
-        (number, line.split())
+        (number, line.replace(",", " ").split())
         for number, line in enumerate(_text(name).splitlines(), 1)
         if line.strip() and not line.lstrip().startswith("#")
     ]

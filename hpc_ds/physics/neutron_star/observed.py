@@ -119,30 +119,59 @@ def read_observations(path: str | os.PathLike[str]) -> tuple[Observation, ...]:
         In one line: the file cannot be read, a star lacks a name, a value or its error, has two of the same name, or
         a number is not positive.
     """
-    name = os.fspath(path)
-    tables = read_toml(name).get("star")
+    return tuple(observation_of(where, table) for where, table in read_star_tables(path, KEYS).items())
+
+
+KEYS = ("name", "kind", "mass", "mass_errors", "radius", "radius_errors", "source", "method")
+"""What the table of a star may have where its mass, and perhaps its radius, are numbers with errors."""
+
+
+def read_star_tables(path: str | os.PathLike[str], keys: Collection[str]) -> dict[str, Mapping[str, Any]]:
+    """Read the tables ``[[star]]`` of a TOML file, by where they stand: ``"stars.toml, star 1"``.
+
+    Raises
+    ------
+    InputError
+        In one line: the file cannot be read or has something else, a star has no name or a key that is none of `keys`,
+        or two have one name.
+    """
+    file = os.fspath(path)
+    content = read_toml(file)
+    for key in content:
+        if key != "star":
+            raise InputError(
+                f"{file}: '{key}': {unknown(key, ['star'])}; [[star]] for each observed star is needed"
+            )
+    tables = content.get("star")
     if not isinstance(tables, list) or not tables:
-        raise InputError(f"{name}: has no [[star]]; one for each observed star is needed")
-    stars = tuple(_from_table(f"{name}, star {i}", table) for i, table in enumerate(tables, 1))
-    names = [star.name for star in stars]
-    for one in names:
-        if names.count(one) > 1:
-            raise InputError(f"{name}: star {one} stands twice; one measurement of each is needed")
-    return stars
+        raise InputError(f"{file}: has no [[star]]; one for each observed star is needed")
+    found = {f"{file}, star {i}": table for i, table in enumerate(tables, 1)}
+    names: list[str] = []
+    for where, table in found.items():
+        names.append(_checked_name(where, table, keys))
+        if names.count(names[-1]) > 1:
+            raise InputError(f"{file}: star {names[-1]} stands twice; one measurement of each is needed")
+    return found
 
 
-_KEYS = ("name", "kind", "mass", "mass_errors", "radius", "radius_errors", "source", "method")
-
-
-def _from_table(where: str, table: Mapping[str, Any]) -> Observation:
+def _checked_name(where: str, table: Any, keys: Collection[str]) -> str:
     if not isinstance(table, Mapping):
         raise InputError(f"{where}: a table is needed")
     for key in table:
-        if key not in _KEYS:
-            raise InputError(f"{where}: '{key}': {unknown(key, _KEYS)}")
-    for key in ("name", "mass"):
-        if key not in table:
-            raise InputError(f"{where}: has no {key}")
+        if key not in keys:
+            raise InputError(f"{where}: '{key}': {unknown(key, keys)}")
+    name = table.get("name")
+    if not isinstance(name, str) or not name.strip():
+        raise InputError(
+            f"{where}: has no name" if name is None else f"{where}: name {name!r}: a text is needed"
+        )
+    return name
+
+
+def observation_of(where: str, table: Mapping[str, Any]) -> Observation:
+    """Return the measurement in a table of `KEYS` that has a name; messages begin with `where`."""
+    if "mass" not in table:
+        raise InputError(f"{where}: has no mass")
     given = {key: value for key, value in table.items() if not key.endswith("_errors")}
     given.setdefault("kind", "pulse profile" if "radius" in table else "mass")
     errors = {key: _pair(table.get(key)) for key in ("mass_errors", "radius_errors")}
@@ -191,7 +220,9 @@ _BOGDANOV = "Bogdanov et al. 2016, ApJ 831, 184"
 _HEINKE = "Heinke et al. 2014, MNRAS 444, 443"
 _ECHIBURU = "Echiburu et al. 2020, MNRAS 495, 4508"
 _SHAW = "Shaw et al. 2018, MNRAS 476, 4713"
+_GUILLOT = "Guillot et al. 2013, ApJ 772, 7"
 _STEINER = "Steiner, Lattimer & Brown 2013, ApJ 765, L5"
+_LATTIMER = "Lattimer & Steiner 2014, EPJ A 50, 40"
 _NATTILA = "Nattila et al. 2016, A&A 591, A25"
 _GRID = "mean and standard deviation of the published probabilities"
 _CONTOUR = "from the 68 % contour, as if of a Gaussian"  # `likelihoods.contour_moments`
@@ -304,8 +335,8 @@ OBSERVED: tuple[Observation, ...] = (
         "quiescent",
         (11.93, 3.15),
         (1.52, 0.63),
-        "CompARE catalogue (Guillot), analysis of 2017",
-        f"hydrogen; {_CONTOUR}",
+        _GUILLOT,
+        f"hydrogen, data of then processed anew in 2017; {_CONTOUR}",
     ),
     _star("NGC 6397", "quiescent", (9.89, 2.13), (1.17, 0.46), _HEINKE, f"helium; {_CONTOUR}"),
     _star("NGC 6397", "quiescent", (7.48, 0.95), (0.93, 0.31), _HEINKE, f"hydrogen; {_CONTOUR}"),
@@ -318,7 +349,7 @@ OBSERVED: tuple[Observation, ...] = (
     _star("4U 1820-30", "burster", (8.81, 2.22), (1.80, 0.23), _STEINER, _GRID),
     _star("EXO 1745-248", "burster", (8.74, 2.22), (1.50, 0.26), _STEINER, _GRID),
     _star("KS 1731-260", "burster", (9.09, 2.37), (1.60, 0.36), _STEINER, _GRID),
-    _star("SAX J1748.9-2021", "burster", (9.67, 2.92), (1.66, 0.28), _STEINER, _GRID),
+    _star("SAX J1748.9-2021", "burster", (9.67, 2.92), (1.66, 0.28), _LATTIMER, _GRID),
     _star("4U 1702-429", "burster", (11.73, 1.13), (1.50, 0.47), _NATTILA, _GRID),
     _star("SAX J1810.8-2609", "burster", (10.97, 1.09), (1.44, 0.42), _NATTILA, _GRID),
 )

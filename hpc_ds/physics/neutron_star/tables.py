@@ -45,7 +45,9 @@ LAYOUTS = {
 
 _FEWEST_ROWS = 10
 _NEGLIGIBLE_PRESSURE = 1e-15 * MEV_PER_FM3  # 6e2 g/cm3 c^2: what lies above weighs 1e-10 of a star
-_PROBE = (1e11 * _GRAM, 6e14 * _GRAM)  # where all equations of state of neutron stars are alike
+# Where all equations of state of neutron stars are alike; the second because in the crust numbers that are all off by a
+# factor of a thousand look like those of the crust elsewhere.
+_PROBES = ((1e11 * _GRAM, 6e14 * _GRAM), (2e14 * _GRAM, 6e14 * _GRAM))
 _LIKENESS = 5.0  # a factor of the pressure there; wrong units are off by ten powers of ten
 _ROUNDING = 1e-3  # by which a table's printed digits may take the speed of sound beyond that of light
 
@@ -69,7 +71,7 @@ def read_table(
     path : path
     layout : str, optional
         A name of `LAYOUTS`. By default the one by which the pressure is that of known matter, to a factor of 5, between
-        1e11 and 6e14 g/cm3.
+        1e11 and 6e14 g/cm3 and between 2e14 and 6e14.
     interpolation : "cubic" or "linear"
         Of ln p against ln e. Straight lines between the rows of a coarse table move masses by per cents.
     allow_acausal : bool
@@ -175,12 +177,13 @@ def _columns(values: Array, layout: Layout) -> tuple[Array, Array]:
 
 def _is_nuclear(energy_density: Array, pressure: Array) -> bool:
     """Whether the pressure is roughly that of SLy where all matter is alike."""
-    low, high = _PROBE
-    probed = (energy_density > low) & (energy_density < high) & (pressure > 0.0)
-    if not probed.any():
-        return False
-    known = pressure_at(read_2009("SLy"), energy_density[probed])[0]
-    return bool(abs(np.median(np.log(pressure[probed] / known))) < np.log(_LIKENESS))
+    found = []
+    for low, high in _PROBES:
+        probed = (energy_density > low) & (energy_density < high) & (pressure > 0.0)
+        if probed.any():
+            known = pressure_at(read_2009("SLy"), energy_density[probed])[0]
+            found.append(abs(np.median(np.log(pressure[probed] / known))))
+    return bool(found) and bool(max(found) < np.log(_LIKENESS))
 
 
 def _rising(energy_density: Array, pressure: Array) -> NDArray[np.bool_]:

@@ -1,39 +1,49 @@
-"""The chain of the study: equations of state, networks trained on their mock stars, and the exact posterior."""
+"""The chain of the study: equations of state, networks trained on their mock stars, exact posteriors, comparison."""
 
 from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from hpc_ds.infer.model import Model
 from hpc_ds.infer.models.neutron_star import eos_models
 from hpc_ds.infer.run import sample
 from hpc_ds.infer.settings import make_settings as infer_settings
 from hpc_ds.learn.computed import ComputedData
 from hpc_ds.learn.dataset import Dataset
-from hpc_ds.learn.outcome import Outcome
 from hpc_ds.learn.run import train
 from hpc_ds.learn.settings import make_settings as learn_settings
-from hpc_ds.physics.neutron_star.observed import FOURTEEN, OBSERVED, Observation
+from hpc_ds.physics.neutron_star.observed import FOURTEEN, Observation, observed_stars
 from hpc_ds.runtime.deadline import Deadline
+from hpc_ds.runtime.folder import read_state
+from hpc_ds.runtime.random import name_key, stream
 from hpc_ds.runtime.world import World
 from hpc_ds.simulate.run import generate
 from hpc_ds.simulate.settings import Settings as SimulateSettings
-from hpc_ds.studies.neutron_star.mock import Ensemble, Errors, mock_observations, read_ensemble, scaled
+from hpc_ds.store.split import SPLITS, Split
+from hpc_ds.studies.neutron_star import calibration
+from hpc_ds.studies.neutron_star.calibration_settings import scale_settings
+from hpc_ds.studies.neutron_star.mock import Ensemble, Errors, MockStars, read_ensemble
 
 Tell = Callable[[str], None]
 
 SIMULATOR = "neutron-star"
+ENSEMBLE, POSTERIOR, POSTERIOR_ALL, CALIBRATION = "ensemble", "posterior", "posterior-all", "calibration"
+"""Run folders of the stages below the study's; those of the networks are in `FIXED` and `KNOWN`."""
+
+SEGMENTS = 5
 HIDDEN = "60-40-40"
 """Hidden layers of both published networks."""
 
 MIDDLE = math.atanh(0.5)
 """Where outputs begin: the loss has no gradient at negative ones, and a network that began there would stay."""
+
+_BOOTSTRAP = name_key("neutron-star.bootstrap")
 
 
 @dataclass(frozen=True)
@@ -41,21 +51,22 @@ class Scale:
     """How large the study is."""
 
     equations: int
-    """Equations of state that are drawn; one in forty is too soft for the heaviest pulsar."""
+    """Equations of state that are drawn; one in fifty is too soft for the heaviest pulsar."""
     members: int
     """Networks of a bootstrap ensemble."""
     copies: int
-    """Noisy copies of each equation of state."""
+    """Noisy copies of each equation of state in an epoch."""
     epochs: int
+    learning_rate: float
     draws: int
     tuning: int
     segments: tuple[int, ...]
     """Numbers of segments whose evidence is computed."""
 
 
-SCALES = {
-    "quick": Scale(1200, 2, 100, 10, 400, 100, (3, 5)),
-    "full": Scale(2450, 10, 100, 100, 20_000, 2_000, (3, 4, 5, 7)),
+SCALE_OF = {
+    "quick": Scale(6_000, 4, 50, 8, 5e-3, 400, 100, (3, 5)),
+    "full": Scale(20_000, 10, 100, 10, 3e-3, 5_000, 1_000, (3, 4, 5, 7)),
 }
 
 
@@ -67,19 +78,112 @@ class Kind:
     stars: int
     errors: Errors
 
+    @property
+    def inputs(self) -> int:
+        """How many numbers it sees."""
+        return self.stars * (4 if self.errors == "random" else 2)
+
+    @property
+    def layers(self) -> str:
+        """Sizes of its layers, as they are published."""
+        return f"{self.inputs}-{HIDDEN}-{SEGMENTS}"
+
 
 FIXED = Kind("network-fixed", 15, "fixed")
-"""30-60-40-40-5: fifteen stars whose errors are always 0.1 solar masses and 0.5 km."""
+"""Fifteen stars whose errors are always 0.1 solar masses and 0.5 km."""
 KNOWN = Kind("network-known", 14, "random")
-"""56-60-40-40-5: fourteen stars whose errors are inputs."""
+"""Fourteen stars whose errors are inputs."""
 
 
-def simulate(folder: Path, scale: Scale, seed: int, world: World, deadline: Deadline, tell: Tell) -> bool:
+def options(scale: str) -> dict[str, Any]:
+    """Return all that shapes the result of a scale."""
+    return asdict(SCALE_OF[scale])
+
+
+def chain(folder: Path, scale: str, seed: int, world: World, deadline: Deadline, tell: Tell) -> bool:
+    """Run all stages, each of which continues what it finds; return whether all are done; collective.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's run folder; each stage has one of its own below.
+    scale : {"quick", "full"}
+    seed : int
+    world : World
+    deadline : Deadline
+    tell : callable
+        Told of each stage, on rank 0.
+    """
+    from hpc_ds.studies.neutron_star.comparison import compare
+
+    size, seconds = SCALE_OF[scale], {}
+    for name, place, stage in _stages(folder, scale, size, seed):
+        if _is_done(place, world):
+            continue
+        tell(f"{name} ({place.name})")
+        began = time.perf_counter()
+        if not stage(world, deadline, tell):
+            return False
+        seconds[place.name] = time.perf_counter() - began
+    world.root_first(compare, folder, scale, seed, seconds)
+    return True
+
+
+Stage = Callable[[World, Deadline, Tell], bool]
+
+
+def _stages(folder: Path, scale: str, size: Scale, seed: int) -> list[tuple[str, Path, Stage]]:
+    """Return what is done, in which folder, and by what."""
+    ensemble = folder / ENSEMBLE
+
+    def simulated(world: World, deadline: Deadline, tell: Tell) -> bool:
+        return simulate(ensemble, size, seed, world, deadline, tell)
+
+    def learned(kind: Kind) -> Stage:
+        return lambda world, deadline, tell: learn(
+            folder / kind.folder, ensemble, kind, size, seed, world, deadline, tell
+        )
+
+    def sampled(place: str, models: Callable[[], list[Model]]) -> Stage:
+        return lambda world, deadline, tell: infer(
+            folder / place, models(), size, seed, world, deadline, tell
+        )
+
+    def calibrated(world: World, deadline: Deadline, tell: Tell) -> bool:
+        settings = scale_settings(scale, mock_seed(seed, "test"))
+        return calibration.run(folder / CALIBRATION, ensemble, ensemble, settings, world, deadline, tell)
+
+    return [
+        ("simulating equations of state", ensemble, simulated),
+        (f"training {FIXED.layers}", folder / FIXED.folder, learned(FIXED)),
+        (f"training {KNOWN.layers}", folder / KNOWN.folder, learned(KNOWN)),
+        (
+            "sampling the posterior given fourteen stars",
+            folder / POSTERIOR,
+            sampled(POSTERIOR, lambda: eos_models(fourteen(), size.segments)),
+        ),
+        (
+            "sampling the posterior given all stars",
+            folder / POSTERIOR_ALL,
+            sampled(POSTERIOR_ALL, all_stars_model),
+        ),
+        ("posteriors of mock truths", folder / CALIBRATION, calibrated),
+    ]
+
+
+def _is_done(folder: Path, world: World) -> bool:
+    """Tell whether a stage ended in an earlier session; the study's folder has made sure that it was the same."""
+    return world.root_first(
+        lambda: (folder / "state.json").exists() and read_state(folder)["state"] == "done"
+    )
+
+
+def simulate(folder: Path, size: Scale, seed: int, world: World, deadline: Deadline, tell: Tell) -> bool:
     """Draw equations of state and compute their stars; return whether all are there; collective."""
     outcome = generate(
         SIMULATOR,
-        folder=folder / "ensemble",
-        settings=SimulateSettings(samples=scale.equations, design="random", seed=seed),
+        folder=folder,
+        settings=SimulateSettings(samples=size.equations, design="random", seed=seed),
         world=world,
         deadline=deadline,
         tell=tell,
@@ -88,85 +192,97 @@ def simulate(folder: Path, scale: Scale, seed: int, world: World, deadline: Dead
 
 
 def learn(
-    folder: Path, kind: Kind, scale: Scale, seed: int, world: World, deadline: Deadline, tell: Tell
-) -> Outcome:
+    folder: Path,
+    ensemble: Path,
+    kind: Kind,
+    size: Scale,
+    seed: int,
+    world: World,
+    deadline: Deadline,
+    tell: Tell,
+) -> bool:
     """Train a bootstrap ensemble of networks from mock observations to speeds of sound; collective."""
     settings = learn_settings(
         {
-            "epochs": scale.epochs,
+            "epochs": size.epochs,
             "batch": 1000,
-            "lanes": 8,
+            "lanes": 4,
             "seed": seed,
             "loss": "msle",
             "metrics": "msle,rmse",
             "optimiser": "adam",
-            "learning_rate": 3e-3,
+            "learning_rate": size.learning_rate,
             "weight_decay": 0.0,
             "normalise": False,
-            "members": scale.members,
+            "members": size.members,
         }
     )
-    options = {"layers": HIDDEN, "activation": "relu", "output": "tanh", "output_bias": MIDDLE}
-    data = mock_data(folder / "ensemble", kind, scale, seed)
-    return train(
+    outcome = train(
         "mlp",
-        data,
-        folder=folder / kind.folder,
-        options=options,
+        mock_data(ensemble, kind, size.copies, seed),
+        folder=folder,
+        options={"layers": HIDDEN, "activation": "relu", "output": "tanh", "output_bias": MIDDLE},
         settings=settings,
         world=world,
         deadline=deadline,
         tell=tell,
     )
+    return outcome.state == "done"
 
 
-def mock_data(ensemble: Path, kind: Kind, scale: Scale, seed: int) -> ComputedData:
+def mock_seed(seed: int, split: Split) -> int:
+    """Return the seed of the mock observations of one split."""
+    return len(SPLITS) * seed + SPLITS.index(split)
+
+
+def mock_data(folder: Path, kind: Kind, copies: int, seed: int) -> ComputedData:
     """Return the mock observations of a network; each member sees equations of state drawn with replacement."""
-    train_set, valid, test = (read_ensemble(str(ensemble), split) for split in ("train", "valid", "test"))
+    parts = {split: read_ensemble(str(folder), split) for split in SPLITS}
 
-    def made(found: Ensemble, place: int, copies: int) -> Dataset:
-        return mock_observations(
-            found, copies=copies, seed=seed + place, stars=kind.stars, errors=kind.errors, name=SIMULATOR
-        )
+    def made(ensemble: Ensemble, split: Split, number: int) -> Dataset:
+        mock = MockStars(ensemble, mock_seed(seed, split), kind.stars, kind.errors)
+        return mock.dataset(number, SIMULATOR)
 
     def train_of(member: int) -> Dataset:
-        return made(resampled(train_set, seed, member), 0, scale.copies)
+        return made(resampled(parts["train"], seed, member), "train", copies)
 
-    splits = {"train": made(train_set, 0, scale.copies), "valid": made(valid, 1, 5), "test": made(test, 2, 1)}
-    content = hashlib.sha256(f"{kind} {scale.copies} {seed}".encode())
-    for part in (train_set, valid, test):
+    numbers = {"train": copies, "valid": 5, "test": 1}
+    content = hashlib.sha256(f"{kind} {copies} {seed}".encode())
+    for part in parts.values():
         content.update(part.mass.tobytes() + part.radius.tobytes())
-    return ComputedData(str(ensemble), splits, content.hexdigest(), train_of)
+    splits: dict[str, Dataset] = {split: made(part, split, numbers[split]) for split, part in parts.items()}
+    return ComputedData(str(folder), splits, content.hexdigest(), train_of)
 
 
 def resampled(ensemble: Ensemble, seed: int, member: int) -> Ensemble:
     """Return as many equations of state as there are, drawn with replacement for a member of the bootstrap."""
-    from hpc_ds.runtime.random import name_key, stream
-
-    rng = stream(seed, name_key("neutron-star.bootstrap"), member)
-    chosen = rng.integers(0, len(ensemble), len(ensemble))
+    chosen = stream(seed, _BOOTSTRAP, member).integers(0, len(ensemble), len(ensemble))
     return Ensemble(ensemble.speeds_squared[chosen], ensemble.mass[chosen], ensemble.radius[chosen])
 
 
-def infer(folder: Path, scale: Scale, seed: int, world: World, deadline: Deadline) -> bool:
-    """Sample the posterior of the same problem; return whether all draws are made; collective."""
-    models = eos_models(fourteen(), scale.segments)
-    settings = infer_settings({"draws": scale.draws, "tuning": scale.tuning, "seed": seed})
-    sample(models, settings=settings, folder=folder / "posterior", world=world, deadline=deadline)
-    return world.bcast((folder / "posterior" / "summary.json").exists())
+def infer(
+    folder: Path, models: list[Model], size: Scale, seed: int, world: World, deadline: Deadline, tell: Tell
+) -> bool:
+    """Sample posteriors of equations of state; return whether all draws are made; collective."""
+    settings = infer_settings({"draws": size.draws, "tuning": size.tuning, "seed": seed})
+    sample(
+        models,
+        settings=settings,
+        folder=folder,
+        world=world,
+        deadline=deadline,
+        extra={"model": "neutron-star", "data": {"path": "observed neutron stars"}},
+        warn=lambda line: tell(f"warning: {line}"),
+    )
+    return _is_done(folder, world)
+
+
+def all_stars_model() -> list[Model]:
+    """Return the model of all published stars: no cut, as the heavy pulsars are among them."""
+    return eos_models(observed_stars(), (SEGMENTS,), least_maximum_mass=0.0)
 
 
 def fourteen() -> list[Observation]:
     """Return the fourteen stars of the published network: quiescent ones and bursters."""
-    first: dict[str, Observation] = {}
-    for star in OBSERVED:
-        if star.name in FOURTEEN and star.radius is not None and star.kind in ("quiescent", "burster"):
-            first.setdefault(star.name, star)
-    return list(first.values())
-
-
-def observed_inputs(stars: list[Observation]) -> NDArray[np.float64]:
-    """Return what the network with known errors sees of observed stars, (1, 4 stars)."""
-    columns = [[star.mass, star.radius, star.mass_sd, star.radius_sd] for star in stars]
-    mass, radius, mass_error, radius_error = np.array(columns, dtype=np.float64).T[:, None, :]
-    return scaled(mass, radius, mass_error, radius_error)
+    found = {star.name: star for star in observed_stars(("quiescent", "burster"))}
+    return [found[name] for name in FOURTEEN]

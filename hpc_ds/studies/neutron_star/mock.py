@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,14 @@ from hpc_ds.store.training_set import TrainingSet
 Array = NDArray[np.float64]
 Errors = Literal["fixed", "random"]
 
-MASS_SCALE, RADIUS_SCALE = 3.0, 20.0
-"""Solar masses and kilometres by which inputs are divided (Fujimoto, Fukushima & Murase 2020, PRD 101, 054016)."""
+MASS, RADIUS = (1.8, 0.6), (12.0, 2.0)
+"""Centre and scale, in solar masses and km, by which inputs are standardised."""
 
-MASS_ERROR_SCALE, RADIUS_ERROR_SCALE = 1.0, 5.0
-"""The same of standard errors, which are also the largest ones of `errors` random."""
+MASS_ERROR, RADIUS_ERROR = (0.5, 0.3), (2.5, 1.5)
+"""The same of standard errors."""
+
+LARGEST_ERRORS = (1.0, 5.0)
+"""Solar masses and km; of `errors` random."""
 
 LIGHTEST = 1.0
 """Solar masses of the lightest star that is observed."""
@@ -61,6 +64,17 @@ class Ensemble:
         return self.radius[row, left] * (1.0 - share) + self.radius[row, left + 1] * share
 
 
+class Seen(NamedTuple):
+    """Stars as observed, (samples, stars) each."""
+
+    mass: Array
+    """Solar masses."""
+    radius: Array
+    """km."""
+    mass_error: Array
+    radius_error: Array
+
+
 def read_ensemble(folder: str, split: str) -> Ensemble:
     """Read one split of a training set of the simulator ``neutron-star``; only equations of state that are accepted.
 
@@ -87,87 +101,97 @@ def read_ensemble(folder: str, split: str) -> Ensemble:
     return Ensemble(np.asarray(speeds, dtype=np.float64)[accepted], mass[accepted], radius[accepted])
 
 
-def mock_observations(
-    ensemble: Ensemble,
-    *,
-    copies: int,
-    seed: int,
-    stars: int = 15,
-    errors: Errors = "fixed",
-    mass_error: float = 0.1,
-    radius_error: float = 0.5,
-    copies_a_set: int = 100,
-    name: str = "mock stars",
-) -> ComputedDataset:
-    r"""Return noisy observations of the stars of an ensemble, whose speeds of sound are to be learned.
+@dataclass(frozen=True, eq=False)
+class MockStars:
+    """Noisy observations of the stars of an ensemble.
 
     A sample is one equation of state: `stars` masses uniform between 1 solar mass and the maximum, their radii, and
-    normal errors on both. Sample i is the copy i // n of equation of state i % n.
+    normal errors on both. Of n equations of state, sample i is the copy i // n of number i % n.
+    """
+
+    ensemble: Ensemble
+    seed: int
+    """Sample i is a function of it and of i."""
+    stars: int = 15
+    """That are observed together."""
+    errors: Errors = "fixed"
+    """"fixed": the standard errors below. "random": uniform up to 1 solar mass and 5 km, the same for all copies of a
+    set."""
+    mass_error: float = 0.1
+    """Of "fixed", in solar masses."""
+    radius_error: float = 0.5
+    """Of "fixed", in km."""
+    copies_a_set: int = 100
+    """Of "random"."""
+
+    def observe(self, samples: NDArray[np.int64]) -> Seen:
+        """Return what is observed; the same numbers whatever they are asked for with."""
+        count = len(self.ensemble)
+        copy, number = np.divmod(samples, count)
+        draws = _uniform(samples, 3 * self.stars, philox_key(self.seed, _MOCK)[0]).reshape(-1, 3, self.stars)
+        mass = LIGHTEST + draws[:, 0] * (self.ensemble.maximum_mass[number, None] - LIGHTEST)
+        radius = self.ensemble.radius_at(number, mass)
+        if self.errors == "fixed":
+            each = np.array([self.mass_error, self.radius_error])[:, None]
+            sigma = np.broadcast_to(each, (len(samples), 2, self.stars))
+        else:
+            sets = (copy // self.copies_a_set) * count + number
+            of_set = _uniform(sets, 2 * self.stars, philox_key(self.seed, _SETS)[0])
+            sigma = of_set.reshape(-1, 2, self.stars) * np.array(LARGEST_ERRORS)[:, None]
+        mass_error, radius_error = sigma[:, 0], sigma[:, 1]
+        return Seen(
+            mass + mass_error * ndtri(draws[:, 1]),
+            radius + radius_error * ndtri(draws[:, 2]),
+            mass_error,
+            radius_error,
+        )
+
+    def dataset(self, copies: int, name: str = "mock stars") -> ComputedDataset:
+        """Return so many copies of each equation of state, whose speeds of sound are to be learned.
+
+        Returns
+        -------
+        ComputedDataset
+            Inputs (2 stars,) or, where errors differ, (4 stars,) of `as_inputs`; targets (segments,).
+        """
+        count, known = len(self.ensemble), self.errors == "random"
+        speeds = self.ensemble.speeds_squared
+
+        def compute(samples: NDArray[np.int64]) -> tuple[Array, Array]:
+            return as_inputs(self.observe(samples), known), speeds[samples % count]
+
+        parts = ["M", "R", "sigma_M", "sigma_R"][: 4 if known else 2]
+        return ComputedDataset(
+            name,
+            count * copies,
+            compute,
+            task="scalars",
+            input_shape=(len(parts) * self.stars,),
+            target_shape=(speeds.shape[1],),
+            input_names=[f"{part}[{star + 1}]" for part in parts for star in range(self.stars)],
+            target_names=[f"c2_{segment + 1}" for segment in range(speeds.shape[1])],
+        )
+
+
+def as_inputs(seen: Seen, known: bool) -> Array:
+    """Return what a network sees of stars that are observed together, (samples, 2 or 4 stars), standardised.
+
+    The lightest star comes first: stars have no order of their own, and a network that need not learn this comes close
+    to the exact posterior mean in a tenth of the steps.
 
     Parameters
     ----------
-    ensemble : Ensemble
-        Of n equations of state.
-    copies : int
-        Samples of each.
-    seed : int
-        Sample i is a function of it and of i.
-    stars : int
-        That are observed together.
-    errors : {"fixed", "random"}
-        "fixed": the standard errors below, and the inputs are M and R. "random": standard errors uniform up to 1 solar
-        mass and 5 km, the same for `copies_a_set` copies, and known: they are inputs too.
-    mass_error, radius_error : float
-        Of "fixed", in solar masses and km.
-    copies_a_set : int
-        Of "random".
-    name : str
-        Of the data set.
-
-    Returns
-    -------
-    ComputedDataset
-        Inputs (2 stars,) or (4 stars,): M, R and then their standard errors, scaled; targets (segments,).
+    seen : Seen
+    known : bool
+        Whether it sees the standard errors too.
     """
-    count, known = len(ensemble), errors == "random"
-    key, set_key = (philox_key(seed, each)[0] for each in (_MOCK, _SETS))
-
-    def compute(samples: NDArray[np.int64]) -> tuple[Array, Array]:
-        copy, number = np.divmod(samples, count)
-        draws = _uniform(samples, 3 * stars, key).reshape(-1, 3, stars)
-        mass = LIGHTEST + draws[:, 0] * (ensemble.maximum_mass[number, None] - LIGHTEST)
-        radius = ensemble.radius_at(number, mass)
-        sigma = np.broadcast_to(np.array([mass_error, radius_error])[:, None], (len(samples), 2, stars))
-        if known:
-            of_set = _uniform((copy // copies_a_set) * count + number, 2 * stars, set_key)
-            largest = np.array([MASS_ERROR_SCALE, RADIUS_ERROR_SCALE])[:, None]
-            sigma = of_set.reshape(-1, 2, stars) * largest
-        seen = [mass + sigma[:, 0] * ndtri(draws[:, 1]), radius + sigma[:, 1] * ndtri(draws[:, 2])]
-        inputs = scaled(seen[0], seen[1], *((sigma[:, 0], sigma[:, 1]) if known else ()))
-        return inputs, ensemble.speeds_squared[number]
-
-    parts = ["M", "R", "sigma_M", "sigma_R"][: 4 if known else 2]
-    segments = ensemble.speeds_squared.shape[1]
-    return ComputedDataset(
-        name,
-        count * copies,
-        compute,
-        task="scalars",
-        input_shape=(len(parts) * stars,),
-        target_shape=(segments,),
-        input_names=[f"{part}[{star + 1}]" for part in parts for star in range(stars)],
-        target_names=[f"c2_{segment + 1}" for segment in range(segments)],
-    )
-
-
-def scaled(
-    mass: Array, radius: Array, mass_error: Array | None = None, radius_error: Array | None = None
-) -> Array:
-    """Return the inputs of a network, (samples, 2 or 4 stars), of observations (samples, stars) in Msun and km."""
-    parts = [mass / MASS_SCALE, radius / RADIUS_SCALE]
-    if mass_error is not None and radius_error is not None:
-        parts += [mass_error / MASS_ERROR_SCALE, radius_error / RADIUS_ERROR_SCALE]
-    return np.concatenate(parts, axis=1)
+    order = np.argsort(seen.mass, axis=1, kind="stable")
+    scales = (MASS, RADIUS, MASS_ERROR, RADIUS_ERROR)[: 4 if known else 2]
+    columns = [
+        (np.take_along_axis(values, order, 1) - centre) / scale
+        for values, (centre, scale) in zip(seen, scales, strict=False)
+    ]
+    return np.concatenate(columns, axis=1)
 
 
 def _uniform(things: NDArray[np.int64], draws: int, key: np.uint64) -> Array:

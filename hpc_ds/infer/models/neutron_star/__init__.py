@@ -26,36 +26,46 @@ from hpc_ds.infer.models.neutron_star.observations import (
     star_grid,
     star_samples,
 )
+from hpc_ds.infer.models.neutron_star.options import (
+    DEFAULT_SEGMENTS,
+    DENSITY_RATIO,
+    MOST_SEGMENTS,
+    EosOptions,
+)
 from hpc_ds.infer.models.neutron_star.presentation import information_gain, present_eos, star_quantities
+from hpc_ds.infer.models.neutron_star.prior import EosPrior, share_of
+from hpc_ds.infer.models.neutron_star.stars import Star, chosen_stars, published_stars, read_stars
 from hpc_ds.infer.priors import uniform
-from hpc_ds.physics.neutron_star.curves import mass_radius_curves
-from hpc_ds.physics.neutron_star.families import Edge, sly_below, sound_speed_segments
+from hpc_ds.physics.neutron_star.families import Edge, sly_below
+from hpc_ds.physics.neutron_star.observed import KINDS
 from hpc_ds.physics.neutron_star.observed import Observation as Published
 from hpc_ds.runtime.errors import InputError
 
 __all__ = [
+    "DEFAULT_SEGMENTS",
+    "KINDS",
     "LOWEST_MASS",
+    "MOST_SEGMENTS",
+    "EosOptions",
     "GaussianStar",
     "LikelihoodGrid",
     "MeasuredMass",
     "Observation",
     "SplitStar",
+    "Star",
+    "chosen_stars",
     "eos_models",
     "information_gain",
     "log_likelihoods",
     "log_likelihoods_of_curves",
     "parameter_names",
     "prior_share",
+    "published_stars",
+    "read_stars",
     "star_grid",
     "star_quantities",
     "star_samples",
 ]
-
-DEFAULT_SEGMENTS = (3, 4, 5, 7)
-DENSITY_RATIO = 8.0
-"""Energy densities at the upper and the lower end of the segments; the lower one is nuclear density."""
-
-_MOST_SEGMENTS = 20
 
 
 def eos_models(
@@ -114,7 +124,8 @@ def eos_models(
     edge = crust or sly_below()
     models = []
     for count in segments:
-        highest = _heaviest(count, delta, ratio, edge)
+        prior = EosPrior(count, delta, ratio, edge, least_maximum_mass, causal)
+        highest = prior.heaviest()
         for star in stars:
             star.check(LOWEST_MASS, highest)
         if not 0.0 <= least_maximum_mass < highest:
@@ -129,7 +140,7 @@ def eos_models(
                 log_likelihood=log_likelihood,
                 form="compiled",
                 data=pack(stars, edge, ratio ** (1.0 / count), least_maximum_mass, causal),
-                finish=partial(present_eos, edge, ratio, (delta, 1.0 - delta)),
+                finish=partial(present_eos, prior),
             )
         )
     return models
@@ -144,9 +155,7 @@ def prior_share(model: Model, draws: int = 4000, seed: int = 0) -> tuple[float, 
     """Return which share of the prior meets the model's cuts, and its standard error, from independent draws."""
     rng = np.random.default_rng(seed)
     speeds = np.stack([prior.sample(rng, draws) for prior in model.parameters.values()], axis=1)
-    met = np.isfinite(log_likelihoods(_without_stars(model), speeds))
-    share = float(met.mean())
-    return share, float(np.sqrt(max(share * (1.0 - share), 1.0 / draws) / draws))
+    return share_of(np.isfinite(log_likelihoods(_without_stars(model), speeds)))
 
 
 def _without_stars(model: Model) -> Model:
@@ -159,12 +168,6 @@ def _without_stars(model: Model) -> Model:
     return replace(model, data=data)
 
 
-def _heaviest(segments: int, delta: float, ratio: float, crust: Edge) -> float:
-    """Return the maximum mass of the stiffest equation of state: no other has more pressure at any density."""
-    stiffest = sound_speed_segments(np.full((1, segments), 1.0 - delta), ratio, crust)
-    return float(mass_radius_curves(stiffest).maximum_mass[0])
-
-
 def _check_options(
     observations: Sequence[Observation], segments: Sequence[int], delta: float, ratio: float
 ) -> None:
@@ -175,8 +178,8 @@ def _check_options(
         if names.count(name) > 1:
             raise InputError(f"observation '{name}' is there twice: names must differ")
     for count in segments:
-        if count != int(count) or not 1 <= count <= _MOST_SEGMENTS:
-            raise InputError(f"segments {count}: a number from 1 to {_MOST_SEGMENTS} is needed")
+        if count != int(count) or not 1 <= count <= MOST_SEGMENTS:
+            raise InputError(f"segments {count}: a number from 1 to {MOST_SEGMENTS} is needed")
     if not len(segments) or len(set(segments)) < len(segments):
         raise InputError(f"segments {list(segments)}: one or more numbers, each once, are needed")
     if not 0.0 < delta < 0.5:

@@ -101,6 +101,12 @@ class SplitStar:
 
     published: Published
 
+    def __post_init__(self) -> None:
+        star = self.published
+        _check_measured(star.name, "mass", star.mass, min(star.mass_errors))
+        if star.radius is not None:
+            _check_measured(star.name, "radius", star.radius, min(star.radius_errors or (math.nan,)))
+
     @property
     def name(self) -> str:
         """Of the star."""

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hpc_ds.infer.models.bands import QUANTILES, spread_draws
+from hpc_ds.infer.models.bands import spread_draws
+from hpc_ds.infer.models.neutron_star.prior import EosPrior, share_of
 from hpc_ds.infer.posterior import Named, Presentation, bare
 from hpc_ds.physics.neutron_star.curves import Curves, mass_radius_curves, radius_at, tidal_at
 from hpc_ds.physics.neutron_star.eos import EosBatch, pressure_at
-from hpc_ds.physics.neutron_star.families import Edge, sound_speed_segments
 from hpc_ds.physics.neutron_star.units import NUCLEAR_DENSITY
 
 Array = NDArray[np.float64]
@@ -22,6 +22,10 @@ DENSITIES = (1.5, 2.0, 3.0, 4.0, 6.0)
 CANONICAL_MASS = 1.4
 MASSES = np.linspace(0.6, 2.6, 81)
 """Solar masses at which bands of the radius are drawn."""
+QUANTILES = np.array([2.5, 16.0, 50.0, 84.0, 97.5])
+"""Per cent: bands of 68 and 95 %."""
+PRIOR_DRAWS = 2000
+"""Equations of state drawn from the prior, for its bands and for the share that the cuts leave."""
 
 _BINS = 24
 _DENSITY_POINTS = 64
@@ -59,43 +63,29 @@ def information_gain(
     return float(np.sum(held * np.log2(held * _BINS)) - (held.size - 1) / (2.0 * count * np.log(2.0)))
 
 
-def present_eos(
-    crust: Edge, ratio: float, support: tuple[float, float], draws: dict[str, Array]
-) -> Presentation:
-    """Add stars, pressures, bands and information to the draws.
+def present_eos(prior: EosPrior, draws: dict[str, Array]) -> Presentation:
+    """Add stars, pressures, bands, those of the prior, and information to the draws.
 
     Parameters
     ----------
-    crust : Edge
-    ratio : float
-        Energy densities of the uppermost and the lowest end of the segments.
-    support : (float, float)
-        Of the prior of every squared speed.
+    prior : EosPrior
     draws : dict of (copies, draws) float64
         By parameter name.
     """
     shown = bare(draws)
     shape = next(iter(draws.values())).shape
-    speeds = np.stack([values.ravel() for values in draws.values()], axis=1)
-    eos = sound_speed_segments(speeds, ratio, crust)
+    eos = prior.eos(np.stack([values.ravel() for values in draws.values()], axis=1))
     curves = mass_radius_curves(eos)
     derived = {name: values.reshape(shape) for name, values in star_quantities(eos, curves).items()}
-    some = spread_draws(len(speeds), len(MASSES) + _DENSITY_POINTS)
-    density = NUCLEAR_DENSITY * np.geomspace(1.0, ratio, _DENSITY_POINTS)
-    gain = np.array(
-        [information_gain(values, *support, effective=_worth(values)) for values in draws.values()]
-    )
+    gain = [information_gain(values, *prior.support, effective=_worth(values)) for values in draws.values()]
+    before, stars_before, met = prior.sample(PRIOR_DRAWS)
+    share, share_error = share_of(met)
     groups: dict[str, Mapping[str, Named]] = {
-        "mass_radius": {
-            "mass": (("point",), MASSES),
-            "radius": (("quantile", "point"), known_bands(radius_at(curves, MASSES)[some])),
-        },
-        "pressure_density": {
-            "energy_density": (("point",), density),
-            "pressure": (("quantile", "point"), known_bands(pressure_at(eos[some], density))),
-        },
-        "information": {"gain": (("segment",), gain)},
+        **_bands(prior.ratio, eos, curves, "", spread_draws(len(curves), len(MASSES) + _DENSITY_POINTS)),
+        "information": {"gain": (("segment",), np.array(gain))},
     }
+    for name, more in _bands(prior.ratio, before, stars_before, "prior_", np.flatnonzero(met)).items():
+        groups[name] = {**groups[name], **more}
     return Presentation(
         parameters=shown.parameters,
         derived=derived,
@@ -105,6 +95,7 @@ def present_eos(
         },
         groups=groups,
         coords={"quantile": QUANTILES, "segment": np.arange(1, len(draws) + 1)},
+        facts={"prior_share": share, "prior_share_error": share_error, "information_gain": gain},
     )
 
 
@@ -125,10 +116,28 @@ def star_quantities(eos: EosBatch, curves: Curves) -> dict[str, Array]:
 def known_bands(values: Array) -> Array:
     """Return quantiles (quantile, point) of values (draw, point), NaN where fewer than a twentieth of them is known."""
     bands = np.full((len(QUANTILES), values.shape[1]), np.nan)
-    known = np.isfinite(values).mean(axis=0) >= _FEWEST_ON_BRANCH
+    known = np.isfinite(values).sum(axis=0) >= max(_FEWEST_ON_BRANCH * len(values), 1.0)
     if known.any():
         bands[:, known] = np.nanpercentile(values[:, known], QUANTILES, axis=0)
     return bands
+
+
+def _bands(
+    ratio: float, eos: EosBatch, curves: Curves, prefix: str, some: NDArray[np.int64]
+) -> dict[str, dict[str, Named]]:
+    """Return the bands of some equations of state and of their stars; names of values begin with `prefix`."""
+    density = NUCLEAR_DENSITY * np.geomspace(1.0, ratio, _DENSITY_POINTS)
+    axes = ("quantile", "point")
+    return {
+        "mass_radius": {
+            "mass": (("point",), MASSES),
+            f"{prefix}radius": (axes, known_bands(radius_at(curves, MASSES)[some])),
+        },
+        "pressure_density": {
+            "energy_density": (("point",), density),
+            f"{prefix}pressure": (axes, known_bands(pressure_at(eos, density)[some])),
+        },
+    }
 
 
 def _worth(values: Array) -> float:

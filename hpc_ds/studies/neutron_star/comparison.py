@@ -1,0 +1,302 @@
+"""The answer of the study: networks and exact posteriors side by side, in ``comparison.h5`` and ``summary.json``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpc_ds.infer.models.neutron_star import DENSITY_RATIO, eos_models, parameter_names, prior_share
+from hpc_ds.infer.models.neutron_star.presentation import MASSES as CURVE_MASSES
+from hpc_ds.physics.neutron_star.curves import mass_radius_curves, radius_at
+from hpc_ds.physics.neutron_star.eos import pressure_at
+from hpc_ds.physics.neutron_star.families import sound_speed_segments
+from hpc_ds.physics.neutron_star.observed import Observation, observed_stars
+from hpc_ds.physics.neutron_star.units import NUCLEAR_DENSITY
+from hpc_ds.runtime.atomic import write_json
+from hpc_ds.store.netcdf import Group, read_group, write_groups
+from hpc_ds.store.split import SPLITS
+from hpc_ds.store.training_set import TrainingSet
+from hpc_ds.studies import STUDIES
+from hpc_ds.studies.neutron_star import chain
+from hpc_ds.studies.neutron_star.calibration_networks import network_coverage
+from hpc_ds.studies.neutron_star.calibration_weights import MASSES
+from hpc_ds.studies.neutron_star.mock import Ensemble, MockStars, Seen, as_inputs, read_ensemble
+
+Array = NDArray[np.float64]
+
+FORMAT = 1
+COMPARISON, SUMMARY = "comparison.h5", "summary.json"
+
+PUBLISHED_RMS = (0.16, 0.12, 0.10, 0.099, 0.11, 0.11, 0.12)
+"""km at 0.6, 0.8, ... 1.8 solar masses (Fujimoto, Fukushima & Murase 2018, PRD 98, 023019)."""
+
+DELTA = 0.02
+"""Squared speeds of sound are uniform between this and 1 less this, in units of that of light."""
+
+QUANTILES = (2.5, 16.0, 50.0, 84.0, 97.5)
+"""Per cent; of bands of 68 and 95 %."""
+
+_MOST_TRUTHS = 2000
+_MOST_DRAWS = 4000
+_DENSITIES = 64
+_FEWEST_ON_BRANCH = 0.05  # of the draws: below it a radius at that mass has no band
+
+
+@dataclass(frozen=True, eq=False)
+class Matter:
+    """What equations of state mean: radii at masses, pressures at energy densities, and the speeds of sound."""
+
+    speeds: Array
+    """(n, segments)"""
+    radius: Array
+    """(n, masses) km; NaN beyond the maximum mass."""
+    pressure: Array
+    """(n, densities) MeV/fm3."""
+
+    @classmethod
+    def of(cls, speeds: Array) -> Matter:
+        """Compute the stars of some of the squared speeds of sound (n, segments), brought into the prior's range."""
+        some = speeds[:: -(-len(speeds) // _MOST_DRAWS)]
+        inside = np.clip(some, DELTA, 1.0 - DELTA)
+        return cls(
+            inside, _radii(inside, CURVE_MASSES), pressure_at(sound_speed_segments(inside), _density())
+        )
+
+
+def compare(folder: Path, scale: str, seed: int, seconds: Mapping[str, float]) -> None:
+    """Write what the stages found side by side; on one rank, with the same bits whatever computed the stages.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's run folder, whose stages are done.
+    scale : str
+    seed : int
+    seconds : mapping of str to float
+        What each stage of this session took, by its folder.
+    """
+    splits = {split: read_ensemble(str(folder / chain.ENSEMBLE), split) for split in SPLITS}
+    draws = {place: _draws(folder / place) for place in (chain.POSTERIOR, chain.POSTERIOR_ALL)}
+    prior = np.concatenate([part.speeds_squared for part in splits.values()])
+    shown = {
+        "prior": Matter.of(prior),
+        "posterior": Matter.of(draws[chain.POSTERIOR]),
+        "posterior_all": Matter.of(draws[chain.POSTERIOR_ALL]),
+    }
+    members = Matter.of(_of_observed(folder))
+    errors = _radius_errors(folder, splits, seed)
+    write_groups(folder / COMPARISON, _groups(shown, members, errors))
+    card = STUDIES["neutron-star"]
+    found = {
+        "format": FORMAT,
+        "kind": "study",
+        "study": "neutron-star",
+        "title": card.title,
+        "source": card.source,
+        "scale": scale,
+        "seed": seed,
+        "ensemble": _ensemble(folder, splits),
+        "networks": {
+            "fixed": _network(folder, chain.FIXED, splits, scale),
+            "known": _network(folder, chain.KNOWN, splits, scale),
+        },
+        "radius_error": errors,
+        "models": _models(folder, scale),
+        "posterior": _answer(folder / chain.POSTERIOR),
+        "posterior_all": _answer(folder / chain.POSTERIOR_ALL),
+        "agreement": _agreement(members, draws[chain.POSTERIOR]),
+        "calibration": _calibration(folder, splits, seed),
+        "observations": [_told(star) for star in chain.fourteen()],
+        "observations_all": [_told(star) for star in observed_stars()],
+        "seconds": dict(seconds),
+    }
+    write_json(folder / SUMMARY, found)
+
+
+def predicted(run: Path, inputs: Array) -> Array:
+    """Return the squared speeds that each network of an ensemble predicts, (members, n, segments)."""
+    import torch
+
+    from hpc_ds.learn.prediction import load_run
+    from hpc_ds.learn.uncertainty import Ensemble as Networks
+
+    networks = load_run(run)
+    assert isinstance(networks, Networks)
+    with torch.inference_mode():
+        values, _ = networks.by_member(torch.from_numpy(inputs.astype(np.float32)))
+    return values.numpy().astype(np.float64)
+
+
+def _radii(speeds: Array, mass: Array) -> Array:
+    curves = mass_radius_curves(sound_speed_segments(speeds))
+    radius = radius_at(curves, mass)
+    radius[~curves.ok] = np.nan
+    return radius
+
+
+def _density() -> Array:
+    """Return energy densities from that of nuclei to the end of the segments, in MeV/fm3."""
+    return NUCLEAR_DENSITY * np.geomspace(1.0, DENSITY_RATIO, _DENSITIES)
+
+
+def _of_observed(folder: Path) -> Array:
+    """Return what the networks with known errors say of the fourteen stars, (members, segments)."""
+    columns = [[star.mass, star.radius, star.mass_sd, star.radius_sd] for star in chain.fourteen()]
+    seen = Seen(*np.array(columns, dtype=np.float64).T[:, None, :])
+    return predicted(folder / chain.KNOWN.folder, as_inputs(seen, known=True))[:, 0]
+
+
+def _of_mock(folder: Path, truths: Ensemble, seed: int, count: int) -> Array:
+    """Return what the networks with fixed errors say of mock observations, (members, count, segments)."""
+    mock = MockStars(truths, chain.mock_seed(seed, "test"), chain.FIXED.stars, chain.FIXED.errors)
+    return predicted(folder / chain.FIXED.folder, as_inputs(mock.observe(np.arange(count)), known=False))
+
+
+def _radius_errors(folder: Path, splits: Mapping[Any, Ensemble], seed: int) -> dict[str, Any]:
+    """Return root mean squares of wrong radii by mass: of the networks' mean curve, and of knowing the prior only."""
+    truths, masses = splits["test"], np.array(MASSES)
+    count = min(len(truths), _MOST_TRUTHS)
+    speeds = np.clip(_of_mock(folder, truths, seed, count), DELTA, 1.0 - DELTA)
+    found = _radii(speeds.reshape(-1, speeds.shape[2]), masses).reshape(*speeds.shape[:2], -1)
+    true = _radii(truths.speeds_squared[:count], masses)
+    mean = _mean(found)
+    usual = _mean(_radii(splits["train"].speeds_squared[:_MOST_DRAWS], masses))
+    return {
+        "mass": list(MASSES),
+        "network": _rms(mean - true),
+        "prior_mean": _rms(usual - true),
+        "published": list(PUBLISHED_RMS),
+        "exact": _exact_row(folder),
+        "truths": count,
+        "compared": np.isfinite(mean - true).sum(axis=0).tolist(),
+    }
+
+
+def _exact_row(folder: Path) -> list[float]:
+    """Return the same of the exact posterior mean, for the truths of the calibration."""
+    quantities = _json(folder / chain.CALIBRATION / "summary.json")["quantities"]
+    rows = {one["name"]: one["rms"] for one in quantities}
+    return [value for name, value in rows.items() if name.startswith("radius")]
+
+
+def _calibration(folder: Path, splits: Mapping[Any, Ensemble], seed: int) -> dict[str, Any]:
+    place = folder / chain.CALIBRATION
+    found = _json(place / "summary.json")
+    network = network_coverage(_of_mock(folder, splits["test"], seed, found["truths"]), place, DELTA)
+    return {**found, "network": network}
+
+
+def _rms(wrong: Array) -> list[float]:
+    return np.sqrt(np.nanmean(wrong**2, axis=0)).tolist()
+
+
+def _draws(run: Path) -> Array:
+    """Return all draws of the squared speeds of five segments, (draws, segments)."""
+    found = read_group(_posterior_file(run), "posterior")
+    return np.stack([found[name].ravel() for name in parameter_names(chain.SEGMENTS)], axis=1)
+
+
+def _posterior_file(run: Path) -> Path:
+    return run / "posterior" / f"{chain.SEGMENTS} segments.h5"
+
+
+def _groups(shown: Mapping[str, Matter], members: Matter, errors: Mapping[str, Any]) -> dict[str, Group]:
+    def beside(axis: str, points: Array, what: str) -> Group:
+        of_members = getattr(members, what)
+        bands = {name: (("quantile", axis), _bands(getattr(matter, what))) for name, matter in shown.items()}
+        lines = {"members": (("member", axis), of_members), "network_mean": ((axis,), _mean(of_members))}
+        return Group(variables={**bands, **lines}, coords={axis: points, "quantile": QUANTILES})
+
+    rows = {
+        name: (("mass",), np.array(errors[name], dtype=np.float64))
+        for name in ("network", "prior_mean", "published", "exact", "compared")
+    }
+    return {
+        "mass_radius": beside("mass", CURVE_MASSES, "radius"),
+        "pressure_density": beside("energy_density", _density(), "pressure"),
+        "sound_speed": beside("segment", np.arange(1.0, chain.SEGMENTS + 1.0), "speeds"),
+        "radius_error": Group(variables=rows, coords={"mass": np.array(MASSES)}),
+    }
+
+
+def _bands(values: Array) -> Array:
+    """Return quantiles (quantile, point), NaN where fewer than a twentieth of the values is known."""
+    bands = np.full((len(QUANTILES), values.shape[1]), np.nan)
+    known = np.isfinite(values).mean(axis=0) >= _FEWEST_ON_BRANCH
+    bands[:, known] = np.nanpercentile(values[:, known], QUANTILES, axis=0)
+    return bands
+
+
+def _mean(values: Array) -> Array:
+    """Return the mean over members, of those that have a value."""
+    counted = np.isfinite(values).sum(axis=0)
+    return np.where(counted > 0, np.nansum(values, axis=0) / np.maximum(counted, 1), np.nan)
+
+
+def _ensemble(folder: Path, splits: Mapping[Any, Ensemble]) -> dict[str, Any]:
+    drawn = 0
+    for split in SPLITS:
+        with TrainingSet(str(folder / chain.ENSEMBLE), split) as stored:
+            drawn += len(stored)
+    return {"drawn": drawn, "accepted": sum(map(len, splits.values())), "least_maximum_mass": 1.97}
+
+
+def _network(folder: Path, kind: chain.Kind, splits: Mapping[Any, Ensemble], scale: str) -> dict[str, Any]:
+    size, found = chain.SCALE_OF[scale], _json(folder / kind.folder / "summary.json")
+    return {
+        "layers": kind.layers,
+        "parameters": found["parameters"],
+        "members": size.members,
+        "equations": len(splits["train"]),
+        "samples_seen": len(splits["train"]) * size.copies * size.epochs,
+        "metrics": found["metrics"],
+    }
+
+
+def _models(folder: Path, scale: str) -> list[dict[str, Any]]:
+    """Return the evidence of each number of segments, and the share of its prior that meets the cut."""
+    entries = _json(folder / chain.POSTERIOR / "summary.json")["models"]
+    models = eos_models(chain.fourteen(), chain.SCALE_OF[scale].segments)
+    wanted = ("name", "log_evidence", "log_evidence_error", "probability")
+    found = []
+    for entry, model in zip(entries, models, strict=True):
+        share, error = prior_share(model)
+        told = {name: entry[name] for name in wanted}
+        found.append({**told, "prior_share": share, "prior_share_error": error})
+    return found
+
+
+def _answer(run: Path) -> dict[str, Any]:
+    name = f"{chain.SEGMENTS} segments"
+    entry = next(one for one in _json(run / SUMMARY)["models"] if one["name"] == name)
+    gain = read_group(_posterior_file(run), "information")["gain"]
+    return {**entry, "information_gain": gain.tolist()}
+
+
+def _agreement(members: Matter, draws: Array) -> dict[str, list[float]]:
+    """Return how far the networks' mean lies from the posterior's, in standard deviations of the posterior."""
+    some, masses = Matter.of(draws).speeds, np.array(MASSES)
+    radius = _radii(some, masses)
+    wrong = _mean(_radii(members.speeds, masses)) - _mean(radius)
+    return {
+        "difference": (
+            (members.speeds.mean(axis=0) - draws.mean(axis=0)) / draws.std(axis=0, ddof=1)
+        ).tolist(),
+        "mass": list(MASSES),
+        "radius": (wrong / np.nanstd(radius, axis=0, ddof=1)).tolist(),
+    }
+
+
+def _told(star: Observation) -> dict[str, Any]:
+    names = ("name", "kind", "mass", "mass_errors", "radius", "radius_errors", "source", "method")
+    return {name: getattr(star, name) for name in names}
+
+
+def _json(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8"))

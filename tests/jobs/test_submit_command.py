@@ -1,0 +1,150 @@
+"""The command `hpc-ds submit`: what it prints, what it refuses, and what it leaves unloaded."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"mpi4py", "torch", "dask", "distributed", "numba", "h5py"}
+INFER = ("--", "hpc-ds", "infer", "spectrum", "data.csv", "--out", "runs/first")
+
+
+@pytest.fixture
+def submit(monkeypatch, capsys, tmp_path):
+    """Run `hpc-ds submit` in this process: `submit("--machine", "slurm", ..., code=2)`; returns stdout and stderr."""
+
+    def run(*words, code=0):
+        from hpc_ds import cli
+        from hpc_ds.runtime.leaving import guarded
+
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("SLURM_CONF", "/nonexistent")  # no cluster that happens to be here
+        monkeypatch.setattr(sys, "argv", ["hpc-ds", "submit", *words])
+        capsys.readouterr()
+        found = guarded(cli._command)
+        told = capsys.readouterr()
+        assert found == code, told.err
+        return told
+
+    return run
+
+
+def test_the_issue_s_first_example(submit):
+    told = submit(
+        *("--machine", "fugaku", "--group", "hp230257", "--nodes", "96", "--time", "6:00:00", "--dry-run"),
+        *("--", "hpc-ds", "run", "spectrum", "--scale", "full", "--out", "runs/full"),
+    ).out
+    assert "#PJM -g hp230257" in told and '--mpi "max-proc-per-node=48"' in told
+    assert "cost: at most 576 node-hours a job" in told
+
+
+def test_the_issue_s_second_example(submit):
+    words = (
+        "--machine",
+        "slurm",
+        "--partition",
+        "cpu",
+        "--nodes",
+        "4",
+        "--time",
+        "2:00:00",
+        "--chain",
+        "5",
+        "--dry-run",
+    )
+    told = submit(*words, *INFER)
+    assert told.out.count("submit: sbatch") == 5 and "at most 40 node-hours in all (5 links)" in told.out
+    assert "give --ranks-per-node" in told.err
+
+
+def test_a_dry_run_writes_nothing(submit, tmp_path):
+    submit("--machine", "slurm", "--time", "1h", "--dry-run", *INFER)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_of_an_option_is_checked_value_by_value(submit):
+    told = submit("--machine", "slurm", "--time", "1h", "--dry-run", "--sweep", "draws=100,200", *INFER).out
+    assert "--out runs/first/draws=200 --draws 200" in told and "sweep: 2 points, a job each" in told
+    told = submit(
+        "--machine", "slurm", "--time", "1h", "--dry-run", "--sweep", "draws=100,many", *INFER, code=2
+    ).err
+    assert "--draws" in told
+
+
+REFUSED = {
+    "unknown machine": (("--machine", "fugako", "--time", "1h", *INFER), "did you mean 'fugaku'"),
+    "no machine": (("--time", "1h", *INFER), "--machine: is needed"),
+    "no time": (("--machine", "slurm", *INFER), "--time: is needed"),
+    "no command": (("--machine", "slurm", "--time", "1h"), "no command"),
+    "no duration": (("--machine", "slurm", "--time", "soon", *INFER), "duration 'soon'"),
+    "no group": (("--machine", "fugaku", "--time", "1h", *INFER), "--group"),
+    "false dash before an option": (
+        ("--machine", "slurm", "\u2013\u2013nodes", "4", "--time", "1h", *INFER),
+        "--nodes",
+    ),
+    "false dash in the command": (
+        ("--machine", "slurm", "--time", "1h", *INFER, "\u2013draws", "9"),
+        "EN DASH",
+    ),
+    "command not found": (
+        ("--machine", "slurm", "--time", "1h", "--", "nosuch"),
+        "command 'nosuch': not found",
+    ),
+    "unknown verb": (("--machine", "slurm", "--time", "1h", "--", "hpc-ds", "infre"), "did you mean 'infer'"),
+    "unknown option": (("--machine", "slurm", "--time", "1h", *INFER, "--drwas", "9"), "--drwas"),
+    "unknown swept key": (
+        ("--machine", "slurm", "--time", "1h", "--sweep", "drwas=1", *INFER),
+        "did you mean 'draws'",
+    ),
+    "no scheduler here": (
+        ("--machine", "fugaku", "--group", "g", "--time", "1h", *INFER),
+        "pjsub: not found",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_input_is_one_line_and_nothing_is_submitted(case, submit, tmp_path):
+    words, told = REFUSED[case]
+    lines = [line for line in submit(*words, code=2).err.splitlines() if "warning" not in line]
+    assert len(lines) == 1 and told in lines[0] and lines[0].startswith("hpc-ds: error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_time_over_a_partition_s_limit_as_the_cluster_tells_it(submit, tmp_path_factory, monkeypatch):
+    programs = tmp_path_factory.mktemp("programs")
+    (programs / "scontrol").write_text(
+        "#!/bin/sh\necho PartitionName=cpu Default=YES MaxTime=1:00:00 TotalNodes=4\n"
+    )
+    (programs / "sinfo").write_text("#!/bin/sh\necho 1 8\n")
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    told = submit("--machine", "slurm", "--time", "2h", "--dry-run", *INFER, code=2).err
+    assert "queue cpu of slurm gives jobs of this size at most 1:00:00" in told
+    told = submit("--machine", "slurm", "--time", "1h", "--dry-run", *INFER).out
+    assert "--ntasks-per-node=8" in told
+
+
+def test_options_after_the_command_s_first_word_are_the_command_s(submit):
+    told = submit(
+        "--machine", "slurm", "--time", "1h", "--dry-run", "hpc-ds", "infer", "spectrum", "--time", "9m"
+    ).out
+    assert "command=(hpc-ds infer spectrum --time 9m)" in told
+
+
+@pytest.mark.parametrize("words", [["import hpc_ds.jobs"], None], ids=["import", "dry-run"])
+def test_neither_mpi_nor_torch_nor_compilers_are_loaded(words, repository, plain_environment):
+    run = f"""
+from hpc_ds import cli
+words = "submit --machine fugaku --group g --time 1h --chain 2 --dry-run".split()
+sys.argv = ["hpc-ds", *words, *{INFER}]
+assert cli._command() == 0
+"""
+    names = "sorted({name.partition('.')[0] for name in sys.modules})"
+    code = f"import sys\n{words[0] if words else run}\nprint('loaded:', *{names})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, env=plain_environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert not set(done.stdout.rpartition("loaded:")[2].split()) & HEAVY
