@@ -11,7 +11,21 @@ import pytest
 HPC_DS = [sys.executable, "-c", "from hpc_ds.cli import main; main()"]
 SHORT = ("--draws", "60", "--tuning", "32")
 HEAVY = {"mpi4py", "torch", "dask", "distributed", "numba"}
-VERBS = ("studies", "run", "infer", "simulate", "merge", "check", "report", "status", "compare", "init", "submit", "doctor", "scaling")
+VERBS = (
+    "studies",
+    "run",
+    "infer",
+    "simulate",
+    "merge",
+    "check",
+    "report",
+    "status",
+    "compare",
+    "init",
+    "submit",
+    "doctor",
+    "scaling",
+)
 
 MODEL = """
 from hpc_ds.infer import Model, normal

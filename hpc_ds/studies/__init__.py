@@ -30,6 +30,16 @@ STUDIES = {
             "true peaks: position 1.210, 1.455, 1.703; amplitude 0.587, 1.522, 1.183; precision 95.7, 146.8, 164.5",
         ),
     ),
+    "noise-copies": StudyCard(
+        title="What noise copies do to a small network: copies, jitter of weights, dropout",
+        source="slides after Fujimoto, Fukushima & Murase, arXiv:2101.08156; function, noise and optimiser are ours",
+        module="hpc_ds.studies.noise_copies.chain",
+        reference=(
+            "parameters of 1-2-2-1, 1-4-4-1, 1-9-9-1: 13, 33, 118",
+            "said: 100 copies better than 1; bias jitter = input noise; dropout alike; sigmoid better; "
+            "one hidden layer sticks",
+        ),
+    ),
     "neutron-star": StudyCard(
         title="From observed neutron stars to the equation of state: networks beside the exact posterior",
         source="Fujimoto, Fukushima & Murase, PRD 98 (2018) 023019 and PRD 101 (2020) 054016",

@@ -137,6 +137,7 @@ def test_the_claims_are_judged_by_their_intervals(tmp_path):
 
 
 def test_the_networks_that_gain_are_named(tmp_path):
+    assert "Of all: 100 noise copies lower the test error of" in page(write(tmp_path))
     assert over_networks(load(write(tmp_path))) == (
         "100 noise copies lower the test error of 1-9-9-1 leaky ReLU and 1-2-2-1 ReLU."
     )

@@ -139,6 +139,12 @@ class Cluster:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
+    def lose(self, node: str) -> None:
+        """Let the operator take a node down, whatever runs there, and give it back at once."""
+        self.ask("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+        self.run("scontrol", "update", f"nodename={node}", "state=resume")  # refused if it is back by itself
+        self.until(lambda: not {"down", "down*"} & self.node_states(), 30, f"{node} is back")
+
     def power_on(self, node: str) -> None:
         """Boot a node that was cut off: what lay in its memory is gone."""
         shutil.rmtree(self.folder / f"tmp-{node}")

@@ -96,8 +96,7 @@ def test_srun_that_says_0_of_a_lost_node_is_not_believed(slurm, submit, line, un
     options = ("--nodes", 2, "--ranks-per-node", 1, "--time", "30:00", "--chain", 2)
     links = submit(*options, command=line.command(out), pause=0.003, machine="hasty")
     slurm.until(lambda: scans_done(out) > 0, 60, "the first link samples")
-    slurm.ask("scontrol", "update", "nodename=node2", "state=down", "reason=test")
-    slurm.ask("scontrol", "update", "nodename=node2", "state=resume")
+    slurm.lose("node2")
     slurm.await_end(links, 200)
     assert slurm.job(links[0])["Restarts"] == "1"
     assert line.answer(out) == uninterrupted

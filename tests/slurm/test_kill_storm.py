@@ -19,8 +19,7 @@ def strike(slurm, way, number, chance):
     if way == "scancel":
         slurm.run("scancel", number)
     elif way == "node set down":
-        slurm.ask("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
-        slurm.ask("scontrol", "update", f"nodename={node}", "state=resume")
+        slurm.lose(node)
     elif way == "power cut":
         slurm.power_off(node)
         slurm.until(

@@ -75,9 +75,8 @@ def _errors(study: Comparison) -> str:
     if others:
         both = [f"{words.network(one)}, {words.treatment(one)}" for one in others]
         label = "Test error of every seed, by network"
-        parts.append(
-            figure(pictures.errors(others, both, "networks", label), "Other networks, in the same way.")
-        )
+        caption = f"Other networks, in the same way. Of all: {words.over_networks(study)}"
+        parts.append(figure(pictures.errors(others, both, "networks", label), caption))
     return section("errors", "Errors, seed by seed", *parts)
 
 

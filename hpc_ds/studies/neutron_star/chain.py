@@ -10,15 +10,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hpc_ds.infer.model import Model
-from hpc_ds.infer.models.neutron_star import eos_models
+from hpc_ds.infer.models.neutron_star.options import EosOptions
+from hpc_ds.infer.models.neutron_star.stars import Star, chosen_stars, published_stars
 from hpc_ds.infer.run import sample
 from hpc_ds.infer.settings import make_settings as infer_settings
 from hpc_ds.learn.computed import ComputedData
 from hpc_ds.learn.dataset import Dataset
 from hpc_ds.learn.run import train
 from hpc_ds.learn.settings import make_settings as learn_settings
-from hpc_ds.physics.neutron_star.observed import FOURTEEN, Observation, observed_stars
+from hpc_ds.physics.neutron_star.observed import FOURTEEN
 from hpc_ds.runtime.deadline import Deadline
 from hpc_ds.runtime.folder import read_state
 from hpc_ds.runtime.random import name_key, stream
@@ -37,6 +37,9 @@ ENSEMBLE, POSTERIOR, POSTERIOR_ALL, CALIBRATION = "ensemble", "posterior", "post
 """Run folders of the stages below the study's; those of the networks are in `FIXED` and `KNOWN`."""
 
 SEGMENTS = 5
+ALL_OPTIONS = EosOptions((SEGMENTS,), least_maximum_mass=0.0)
+"""Of the posterior given all stars: no cut, as the heavy pulsars are among them."""
+
 HIDDEN = "60-40-40"
 """Hidden layers of both published networks."""
 
@@ -144,9 +147,9 @@ def _stages(folder: Path, scale: str, size: Scale, seed: int) -> list[tuple[str,
             folder / kind.folder, ensemble, kind, size, seed, world, deadline, tell
         )
 
-    def sampled(place: str, models: Callable[[], list[Model]]) -> Stage:
+    def sampled(place: str, stars: list[Star], wanted: EosOptions) -> Stage:
         return lambda world, deadline, tell: infer(
-            folder / place, models(), size, seed, world, deadline, tell
+            folder / place, stars, wanted, size, seed, world, deadline, tell
         )
 
     def calibrated(world: World, deadline: Deadline, tell: Tell) -> bool:
@@ -160,12 +163,12 @@ def _stages(folder: Path, scale: str, size: Scale, seed: int) -> list[tuple[str,
         (
             "sampling the posterior given fourteen stars",
             folder / POSTERIOR,
-            sampled(POSTERIOR, lambda: eos_models(fourteen(), size.segments)),
+            sampled(POSTERIOR, fourteen(), EosOptions(size.segments)),
         ),
         (
             "sampling the posterior given all stars",
             folder / POSTERIOR_ALL,
-            sampled(POSTERIOR_ALL, all_stars_model),
+            sampled(POSTERIOR_ALL, published_stars(), ALL_OPTIONS),
         ),
         ("posteriors of mock truths", folder / CALIBRATION, calibrated),
     ]
@@ -261,28 +264,34 @@ def resampled(ensemble: Ensemble, seed: int, member: int) -> Ensemble:
 
 
 def infer(
-    folder: Path, models: list[Model], size: Scale, seed: int, world: World, deadline: Deadline, tell: Tell
+    folder: Path,
+    stars: list[Star],
+    wanted: EosOptions,
+    size: Scale,
+    seed: int,
+    world: World,
+    deadline: Deadline,
+    tell: Tell,
 ) -> bool:
-    """Sample posteriors of equations of state; return whether all draws are made; collective."""
+    """Sample the posterior of equations of state given stars; return whether all draws are made; collective."""
     settings = infer_settings({"draws": size.draws, "tuning": size.tuning, "seed": seed})
     sample(
-        models,
+        wanted.models(stars),
         settings=settings,
         folder=folder,
         world=world,
         deadline=deadline,
-        extra={"model": "neutron-star", "data": {"path": "observed neutron stars"}},
+        extra={
+            "model": "neutron-star",
+            "data": {"path": f"{len(stars)} published stars", "n": len(stars)},
+            "options": wanted.to_dict(),
+            "observations": [star.describe() for star in stars],
+        },
         warn=lambda line: tell(f"warning: {line}"),
     )
     return _is_done(folder, world)
 
 
-def all_stars_model() -> list[Model]:
-    """Return the model of all published stars: no cut, as the heavy pulsars are among them."""
-    return eos_models(observed_stars(), (SEGMENTS,), least_maximum_mass=0.0)
-
-
-def fourteen() -> list[Observation]:
+def fourteen() -> list[Star]:
     """Return the fourteen stars of the published network: quiescent ones and bursters."""
-    found = {star.name: star for star in observed_stars(("quiescent", "burster"))}
-    return [found[name] for name in FOURTEEN]
+    return chosen_stars(published_stars(("quiescent", "burster")), FOURTEEN)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpc_ds.infer.models.neutron_star import DENSITY_RATIO, eos_models, parameter_names, prior_share
-from hpc_ds.infer.models.neutron_star.presentation import MASSES as CURVE_MASSES
+from hpc_ds.infer.models.neutron_star import parameter_names
+from hpc_ds.infer.models.neutron_star.presentation import QUANTILES
+from hpc_ds.infer.models.neutron_star.stars import published_stars
 from hpc_ds.physics.neutron_star.curves import mass_radius_curves, radius_at
 from hpc_ds.physics.neutron_star.eos import pressure_at
 from hpc_ds.physics.neutron_star.families import sound_speed_segments
-from hpc_ds.physics.neutron_star.observed import Observation, observed_stars
-from hpc_ds.physics.neutron_star.units import NUCLEAR_DENSITY
 from hpc_ds.runtime.atomic import write_json
 from hpc_ds.store.netcdf import Group, read_group, write_groups
 from hpc_ds.store.split import SPLITS
@@ -39,34 +37,8 @@ PUBLISHED_RMS = (0.16, 0.12, 0.10, 0.099, 0.11, 0.11, 0.12)
 DELTA = 0.02
 """Squared speeds of sound are uniform between this and 1 less this, in units of that of light."""
 
-QUANTILES = (2.5, 16.0, 50.0, 84.0, 97.5)
-"""Per cent; of bands of 68 and 95 %."""
-
 _MOST_TRUTHS = 2000
 _MOST_DRAWS = 4000
-_DENSITIES = 64
-_FEWEST_ON_BRANCH = 0.05  # of the draws: below it a radius at that mass has no band
-
-
-@dataclass(frozen=True, eq=False)
-class Matter:
-    """What equations of state mean: radii at masses, pressures at energy densities, and the speeds of sound."""
-
-    speeds: Array
-    """(n, segments)"""
-    radius: Array
-    """(n, masses) km; NaN beyond the maximum mass."""
-    pressure: Array
-    """(n, densities) MeV/fm3."""
-
-    @classmethod
-    def of(cls, speeds: Array) -> Matter:
-        """Compute the stars of some of the squared speeds of sound (n, segments), brought into the prior's range."""
-        some = speeds[:: -(-len(speeds) // _MOST_DRAWS)]
-        inside = np.clip(some, DELTA, 1.0 - DELTA)
-        return cls(
-            inside, _radii(inside, CURVE_MASSES), pressure_at(sound_speed_segments(inside), _density())
-        )
 
 
 def compare(folder: Path, scale: str, seed: int, seconds: Mapping[str, float]) -> None:
@@ -82,16 +54,9 @@ def compare(folder: Path, scale: str, seed: int, seconds: Mapping[str, float]) -
         What each stage of this session took, by its folder.
     """
     splits = {split: read_ensemble(str(folder / chain.ENSEMBLE), split) for split in SPLITS}
-    draws = {place: _draws(folder / place) for place in (chain.POSTERIOR, chain.POSTERIOR_ALL)}
-    prior = np.concatenate([part.speeds_squared for part in splits.values()])
-    shown = {
-        "prior": Matter.of(prior),
-        "posterior": Matter.of(draws[chain.POSTERIOR]),
-        "posterior_all": Matter.of(draws[chain.POSTERIOR_ALL]),
-    }
-    members = Matter.of(_of_observed(folder))
+    members = np.clip(_of_observed(folder), DELTA, 1.0 - DELTA)
     errors = _radius_errors(folder, splits, seed)
-    write_groups(folder / COMPARISON, _groups(shown, members, errors))
+    write_groups(folder / COMPARISON, _groups(folder, splits, members, errors))
     card = STUDIES["neutron-star"]
     found = {
         "format": FORMAT,
@@ -107,13 +72,13 @@ def compare(folder: Path, scale: str, seed: int, seconds: Mapping[str, float]) -
             "known": _network(folder, chain.KNOWN, splits, scale),
         },
         "radius_error": errors,
-        "models": _models(folder, scale),
+        "models": _models(folder),
         "posterior": _answer(folder / chain.POSTERIOR),
         "posterior_all": _answer(folder / chain.POSTERIOR_ALL),
-        "agreement": _agreement(members, draws[chain.POSTERIOR]),
+        "agreement": _agreement(members, _draws(folder / chain.POSTERIOR)),
         "calibration": _calibration(folder, splits, seed),
-        "observations": [_told(star) for star in chain.fourteen()],
-        "observations_all": [_told(star) for star in observed_stars()],
+        "observations": [star.describe() for star in chain.fourteen()],
+        "observations_all": [star.describe() for star in published_stars()],
         "seconds": dict(seconds),
     }
     write_json(folder / SUMMARY, found)
@@ -140,14 +105,13 @@ def _radii(speeds: Array, mass: Array) -> Array:
     return radius
 
 
-def _density() -> Array:
-    """Return energy densities from that of nuclei to the end of the segments, in MeV/fm3."""
-    return NUCLEAR_DENSITY * np.geomspace(1.0, DENSITY_RATIO, _DENSITIES)
-
-
 def _of_observed(folder: Path) -> Array:
     """Return what the networks with known errors say of the fourteen stars, (members, segments)."""
-    columns = [[star.mass, star.radius, star.mass_sd, star.radius_sd] for star in chain.fourteen()]
+    told = [star.describe() for star in chain.fourteen()]
+    columns = [
+        [star["mass"], star["radius"], np.mean(star["mass_errors"]), np.mean(star["radius_errors"])]
+        for star in told
+    ]
     seen = Seen(*np.array(columns, dtype=np.float64).T[:, None, :])
     return predicted(folder / chain.KNOWN.folder, as_inputs(seen, known=True))[:, 0]
 
@@ -206,31 +170,42 @@ def _posterior_file(run: Path) -> Path:
     return run / "posterior" / f"{chain.SEGMENTS} segments.h5"
 
 
-def _groups(shown: Mapping[str, Matter], members: Matter, errors: Mapping[str, Any]) -> dict[str, Group]:
-    def beside(axis: str, points: Array, what: str) -> Group:
-        of_members = getattr(members, what)
-        bands = {name: (("quantile", axis), _bands(getattr(matter, what))) for name, matter in shown.items()}
-        lines = {"members": (("member", axis), of_members), "network_mean": ((axis,), _mean(of_members))}
-        return Group(variables={**bands, **lines}, coords={axis: points, "quantile": QUANTILES})
+def _groups(
+    folder: Path, splits: Mapping[Any, Ensemble], members: Array, errors: Mapping[str, Any]
+) -> dict[str, Group]:
+    """Return what is drawn side by side: bands (quantile, point) of prior and posteriors, lines of the networks."""
+    runs = {"posterior": folder / chain.POSTERIOR, "posterior_all": folder / chain.POSTERIOR_ALL}
 
+    def curves(group: str, axis: str, what: str, of: Callable[[Array], Array]) -> Group:
+        found = {name: read_group(_posterior_file(run), group) for name, run in runs.items()}
+        first = found["posterior"]
+        bands = {"prior": first[f"prior_{what}"], **{name: each[what] for name, each in found.items()}}
+        return _beside(axis, first[axis], bands, of(first[axis]))
+
+    speeds = {"prior": np.concatenate([part.speeds_squared for part in splits.values()])}
+    speeds |= {name: _draws(run) for name, run in runs.items()}
+    quantiles = {name: np.percentile(values, QUANTILES, axis=0) for name, values in speeds.items()}
     rows = {
         name: (("mass",), np.array(errors[name], dtype=np.float64))
         for name in ("network", "prior_mean", "published", "exact", "compared")
     }
     return {
-        "mass_radius": beside("mass", CURVE_MASSES, "radius"),
-        "pressure_density": beside("energy_density", _density(), "pressure"),
-        "sound_speed": beside("segment", np.arange(1.0, chain.SEGMENTS + 1.0), "speeds"),
+        "mass_radius": curves("mass_radius", "mass", "radius", lambda mass: _radii(members, mass)),
+        "pressure_density": curves(
+            "pressure_density",
+            "energy_density",
+            "pressure",
+            lambda density: pressure_at(sound_speed_segments(members), density),
+        ),
+        "sound_speed": _beside("segment", np.arange(1.0, chain.SEGMENTS + 1.0), quantiles, members),
         "radius_error": Group(variables=rows, coords={"mass": np.array(MASSES)}),
     }
 
 
-def _bands(values: Array) -> Array:
-    """Return quantiles (quantile, point), NaN where fewer than a twentieth of the values is known."""
-    bands = np.full((len(QUANTILES), values.shape[1]), np.nan)
-    known = np.isfinite(values).mean(axis=0) >= _FEWEST_ON_BRANCH
-    bands[:, known] = np.nanpercentile(values[:, known], QUANTILES, axis=0)
-    return bands
+def _beside(axis: str, points: Array, bands: Mapping[str, Array], lines: Array) -> Group:
+    shown = {name: (("quantile", axis), values) for name, values in bands.items()}
+    networks = {"members": (("member", axis), lines), "network_mean": ((axis,), _mean(lines))}
+    return Group(variables={**shown, **networks}, coords={axis: points, "quantile": QUANTILES})
 
 
 def _mean(values: Array) -> Array:
@@ -259,43 +234,28 @@ def _network(folder: Path, kind: chain.Kind, splits: Mapping[Any, Ensemble], sca
     }
 
 
-def _models(folder: Path, scale: str) -> list[dict[str, Any]]:
+def _models(folder: Path) -> list[dict[str, Any]]:
     """Return the evidence of each number of segments, and the share of its prior that meets the cut."""
-    entries = _json(folder / chain.POSTERIOR / "summary.json")["models"]
-    models = eos_models(chain.fourteen(), chain.SCALE_OF[scale].segments)
-    wanted = ("name", "log_evidence", "log_evidence_error", "probability")
-    found = []
-    for entry, model in zip(entries, models, strict=True):
-        share, error = prior_share(model)
-        told = {name: entry[name] for name in wanted}
-        found.append({**told, "prior_share": share, "prior_share_error": error})
-    return found
+    wanted = ("name", "log_evidence", "log_evidence_error", "probability", "prior_share", "prior_share_error")
+    entries = _json(folder / chain.POSTERIOR / SUMMARY)["models"]
+    return [{name: entry[name] for name in wanted} for entry in entries]
 
 
 def _answer(run: Path) -> dict[str, Any]:
     name = f"{chain.SEGMENTS} segments"
-    entry = next(one for one in _json(run / SUMMARY)["models"] if one["name"] == name)
-    gain = read_group(_posterior_file(run), "information")["gain"]
-    return {**entry, "information_gain": gain.tolist()}
+    return next(entry for entry in _json(run / SUMMARY)["models"] if entry["name"] == name)
 
 
-def _agreement(members: Matter, draws: Array) -> dict[str, list[float]]:
+def _agreement(members: Array, draws: Array) -> dict[str, list[float]]:
     """Return how far the networks' mean lies from the posterior's, in standard deviations of the posterior."""
-    some, masses = Matter.of(draws).speeds, np.array(MASSES)
-    radius = _radii(some, masses)
-    wrong = _mean(_radii(members.speeds, masses)) - _mean(radius)
+    masses = np.array(MASSES)
+    radius = _radii(draws[:: -(-len(draws) // _MOST_DRAWS)], masses)
+    wrong = _mean(_radii(members, masses)) - _mean(radius)
     return {
-        "difference": (
-            (members.speeds.mean(axis=0) - draws.mean(axis=0)) / draws.std(axis=0, ddof=1)
-        ).tolist(),
+        "difference": ((members.mean(axis=0) - draws.mean(axis=0)) / draws.std(axis=0, ddof=1)).tolist(),
         "mass": list(MASSES),
         "radius": (wrong / np.nanstd(radius, axis=0, ddof=1)).tolist(),
     }
-
-
-def _told(star: Observation) -> dict[str, Any]:
-    names = ("name", "kind", "mass", "mass_errors", "radius", "radius_errors", "source", "method")
-    return {name: getattr(star, name) for name in names}
 
 
 def _json(file: Path) -> dict[str, Any]:
