@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -12,7 +13,8 @@ _COLOURS = {"ok": "green", "note": "yellow", "wrong": "bold red"}
 
 def show(findings: Sequence[Finding]) -> None:
     """Print what was found, the worst last, and below it the commands that mend it, each on a line to copy."""
-    if sys.stdout.isatty():
+    # mpiexec gives its ranks a terminal even where the output goes to a file; launch/mpi.sh then calls it dumb.
+    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         _print_table(findings)
     else:
         for each in findings:

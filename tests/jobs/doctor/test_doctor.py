@@ -86,11 +86,16 @@ def test_ranks_that_cannot_talk_are_told_once_and_all_fail(repository, machine):
 
 def test_a_terminal_gets_a_table_and_commands_to_copy_in_one_line(monkeypatch, capsys):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
     cure = "export A=" + "x" * 200
     show([Finding("one", "ok", "fine"), Finding("two", "wrong", "bad", cure)])
     told = capsys.readouterr().out
     assert f"\n    {cure}\n" in told
     assert told.splitlines()[-1] == "hpc-ds doctor: 1 thing will stop or spoil runs"
+    assert "checked" in told
+    monkeypatch.setenv("TERM", "dumb")
+    show([Finding("one", "ok", "fine")])
+    assert capsys.readouterr().out.startswith("ok    one: fine\n")
 
 
 def test_the_first_of_the_launched_processes_speaks():
