@@ -15,6 +15,7 @@ import typer
 from hpc_ds.cli.app import app
 from hpc_ds.runtime.errors import InputError
 from hpc_ds.runtime.suggest import unknown
+from hpc_ds.studies import STUDIES
 
 if TYPE_CHECKING:
     from hpc_ds.jobs.description import Job
@@ -168,13 +169,10 @@ def submit(
     }
     job = _job(values, time, ranks_per_node, name, out_logs, volume)
     _check_program(job, axes)
-    for line in _warnings(job):
+    lines = [submission.preview(job)] if dry_run else submission.what_next(job, submission.submit(job))
+    for line in _warnings(job):  # after what may refuse the job: a refusal is one line
         typer.echo(f"hpc-ds: warning: {line}", err=True)
-    if dry_run:
-        typer.echo(submission.preview(job))
-        return
-    ids = submission.submit(job)
-    for line in submission.what_next(job, ids):
+    for line in lines:
         typer.echo(line)
 
 
@@ -257,6 +255,7 @@ def _warnings(job: Job) -> list[str]:
         lines.append(f"{job.machine.name}'s cores are not known, so one rank a node; give --ranks-per-node")
     if job.machine.volumes and not job.volumes:
         lines.append("no path of the job lies on a volume of the machine; name those it needs with --volume")
+    lines += _other_processors(job)
     home = str(Path.home())
     if not job.machine.home_mounted and home != "/" and f"{job.workdir}/".startswith(f"{home}/"):
         lines.append(
@@ -265,6 +264,20 @@ def _warnings(job: Job) -> list[str]:
     if job.chain > 1 and any(point.out is None for point in job.points):
         lines.append("the command names no --out: a chain then knows only by exit codes whether it is done")
     return lines
+
+
+def _other_processors(job: Job) -> list[str]:
+    """Say that Python was built for the login node's processors: the likeliest mistake where the two differ."""
+    from hpc_ds.jobs.architecture import architecture
+
+    wanted, python = job.machine.architecture, Path(job.venv) / "bin" / "python"
+    found = architecture(python) if job.venv else None
+    if not wanted or found in (None, wanted):
+        return []
+    return [
+        f"{job.venv} is for {found}, compute nodes of {job.machine.name} are {wanted}: "
+        "make an environment on one of them and name it with --venv"
+    ]
 
 
 def _check_program(job: Job, axes: Sequence[Axis]) -> None:
@@ -302,7 +315,7 @@ def _verb(words: Sequence[str]) -> Any:
 def _parse(words: Sequence[str]) -> None:
     verb = _verb(words)
     try:
-        verb.make_context(f"hpc-ds {words[0]}", list(words[1:]))
+        given = verb.make_context(f"hpc-ds {words[0]}", list(words[1:])).params
     except typer.Exit:  # --help
         return
     except Exception as error:
@@ -310,3 +323,5 @@ def _parse(words: Sequence[str]) -> None:
             raise
         told = " ".join(error.format_message().split())
         raise InputError(f"command 'hpc-ds {words[0]}': {told}") from None
+    if words[0] == "run" and given["study"] not in STUDIES:
+        raise InputError(f"study '{given['study']}': {unknown(given['study'], STUDIES)}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hpc_ds.cli.app import Out, Time, app, seconds, teller
+from hpc_ds.cli.app import Time, app, seconds, teller
 from hpc_ds.cli.infer import (
     CheckpointEvery,
     Copies,
@@ -20,12 +20,13 @@ from hpc_ds.cli.infer import (
     sampling_options,
 )
 from hpc_ds.infer.settings import make_settings
-from hpc_ds.runtime.errors import EXIT_AGAIN, InputError
+from hpc_ds.runtime.errors import EXIT_AGAIN, EXIT_FAILURE, InputError
 from hpc_ds.runtime.suggest import unknown
-from hpc_ds.studies import SCALES, STUDIES
+from hpc_ds.studies import SCALES, STUDIES, default_folder
 
 if TYPE_CHECKING:
     from hpc_ds.infer.request import Request
+    from hpc_ds.runtime.folder import State
     from hpc_ds.runtime.world import World
 
 
@@ -33,7 +34,10 @@ if TYPE_CHECKING:
 def run(
     context: typer.Context,
     study: Annotated[str, typer.Argument(help="A study's name: see hpc-ds studies.")],
-    out: Out,
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", help="Run folder. (default: runs/STUDY, at full scale runs/STUDY-full)"),
+    ] = None,
     scale: Annotated[
         str, typer.Option(help="quick: minutes on two cores; full: the published size.")
     ] = "quick",
@@ -53,6 +57,7 @@ def run(
         raise InputError(f"--scale '{scale}': {' or '.join(SCALES)} is needed")
     given, limit = sampling_options(context.params), seconds(time)
     module = importlib.import_module(STUDIES[study].module)
+    out = out or default_folder(study, scale)
     if hasattr(module, "chain"):
         _check_chain_options(study, given)
         _chain_to_report(study, module, scale, 0 if seed is None else seed, out, limit, get_world())
@@ -84,12 +89,20 @@ def _chain_to_report(
         RunFolder.open(out, "study", config, frozenset(), world, sys.argv, seed) as folder,
     ):
         done = module.chain(folder.path, scale, seed, world, deadline, teller(world))
-        world.root_first(folder.set_state, "done" if done else "stopped")
+        reason = deadline.reason()
         if not done:
-            teller(world)(f"stopped: {deadline.reason()}; the same command goes on from here")
+            world.root_first(folder.set_state, *_unfinished(folder.path, reason))
+            told = "the same command goes on from here" if reason else f"see hpc-ds status {out}"
+            teller(world)(f"stopped: {reason or 'a stage did not end well'}; {told}")
             world.barrier()
-            raise typer.Exit(EXIT_AGAIN)
+            raise typer.Exit(EXIT_AGAIN if reason else EXIT_FAILURE)
+        world.root_first(folder.set_state, "done")
         world.root_first(_conclude, folder.path)
+
+
+def _unfinished(folder: Path, reason: str | None) -> tuple[State, str]:
+    """Return the state of a study whose stages are not all done: without a deadline, giving it again would not help."""
+    return ("stopped", reason) if reason else ("failed", f"a stage in {folder} did not end well")
 
 
 def _conclude(folder: Path) -> None:

@@ -41,7 +41,7 @@ class Scheduler:
     """Whether the script must tell the time itself, because the scheduler gives no notice."""
 
     each_node: tuple[str, ...]
-    """Words that run a command once on each node."""
+    """Words that run a command on each node, once or more often."""
 
     before: tuple[str, ...] = ()
     """Lines that run before the ranks start."""
@@ -150,7 +150,7 @@ def _whether(job: Job) -> list[str]:
 
 def _environment(job: Job) -> list[str]:
     """Return modules, the user's lines, the virtual environment, threads and caches."""
-    lines = [f"module load {joined([name])}" for name in (*job.machine.module_lines, *job.modules)]
+    lines = [f"module load {quote(name)} || exit 1" for name in (*job.machine.module_lines, *job.modules)]
     lines += [*job.machine.setup, *job.setup]
     if job.venv and not job.stage_venv:
         lines += [*_SOURCED, f". {quote(job.venv + '/bin/activate')}"]
@@ -182,13 +182,14 @@ def _until(job: Job, scheduler: Scheduler) -> list[str]:
 
 
 def _signals(job: Job, scheduler: Scheduler) -> list[str]:
+    goes_on = job.chain > 1 or bool(job.sweep)
     tell = 'stop=1 interrupted=1; [ -z "$ranks" ] || kill -USR1 "$ranks" 2>/dev/null'
     lines = [
         "# Notice comes to this shell alone. bash runs a trap only between commands or during wait: the ranks run in",
         "# the background, hear of it from here (SIGUSR1: save and stop), and are waited for once more.",
-        "ranks='' stop=0 interrupted=0 cancelled=0",
+        f"ranks='' stop=0 interrupted=0{' cancelled=0' if goes_on else ''}",
         f"trap '{tell}' USR1{' XCPU' if scheduler.timer else ''}",
-        f"trap 'cancelled=1 {tell}' TERM",
+        f"trap '{'cancelled=1 ' if goes_on else ''}{tell}' TERM",
     ]
     if not scheduler.timer:
         return lines
@@ -220,9 +221,13 @@ def _staging(job: Job, scheduler: Scheduler) -> list[str]:
             f'/home/system/tool/dir_transfer -l "{log}" {quote(job.venv)} || exit 1',
         ]
         return [*lines, *_SOURCED, f". {quote(job.venv + '/bin/activate')}"]
-    unpack = "\"mkdir -p '$staged' && tar -xf '$job/venv.tar' -C '$staged'\""
+    # Whoever makes the folder unpacks: launchers differ in where they put fewer ranks than there are places.
+    unpack = "\"if mkdir '$staged' 2>/dev/null; then tar -xf '$job/venv.tar' -C '$staged'; else test -d '$staged'; fi\""
+    leaving = [*scheduler.each_node, 'rm -rf "$staged"']
+    clock = 'kill "$timer" 2>/dev/null; ' if scheduler.timer else ""
     return [
         *lines,
+        f"trap '{clock}{' '.join(leaving)}' EXIT",
         " ".join([*scheduler.each_node, f"bash -c {unpack} || exit 1"]),
         'export PATH="$staged/bin:$PATH"',
     ]
@@ -236,7 +241,7 @@ def _launch(job: Job, scheduler: Scheduler) -> list[str]:
         lines[-1] += ")"
     lines[-1] += " &"
     believed = [
-        "    # srun says 0 of ranks that ended with their job (cancelled, a node lost): the run folder knows better.",
+        "    # Launchers may say 0 of ranks that were cancelled or lost a node: the run folder knows better.",
         '    if [ "$code$cancelled" = 01 ] && ! is_done; then code=143; fi',
     ]
     if job.chain == 1 and not job.sweep:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -150,7 +150,8 @@ def make_job(values: Mapping[str, Any]) -> Job:
         One line: what is wrong, and what would be right.
     """
     job = checked(Job, {**values, "queue": values.get("queue") or values["machine"].queue})
-    for text, what in ((job.queue, "--queue"), (job.group, "--group"), (str(job.folder), "the job's folder")):
+    written = ((job.queue, "--queue"), (job.group, "--group"), (job.llio, "--llio"), *_volumes(job))
+    for text, what in (*written, (str(job.folder), "the job's folder")):
         plain_text(text, what)
     for text in job.directives:
         plain_text(text.replace('"', ""), "--directive")
@@ -175,6 +176,10 @@ def span(text: str) -> float:
         return parse_duration(text)
     except InputError as error:
         raise InputError(f"--time: {error}") from None
+
+
+def _volumes(job: Job) -> Iterator[tuple[str, str]]:
+    return ((volume, "--volume") for volume in job.volumes)
 
 
 def _check_node(job: Job) -> None:

@@ -94,6 +94,9 @@ class Machine(BaseModel):
     cores: int | None = Field(default=None, ge=1)
     """Cores of a node."""
 
+    architecture: str = ""
+    """Processors of the compute nodes, as uname -m says; login nodes may have others."""
+
     domains: int = Field(default=1, ge=1)
     """Memory domains (NUMA nodes, CMG) of a node."""
 

@@ -28,6 +28,8 @@ def informed(machine: Machine, queue: str) -> Machine:
     found: dict[str, object] = {}
     if not machine.queues:
         partitions = _answer(["scontrol", "show", "partition", "--oneliner"])
+        if not partitions:  # who does not answer is not asked again: each question may take all of PATIENCE
+            return machine
         found["queues"], default = read_partitions(partitions)
         found["queue"] = machine.queue or default
     if machine.cores is None:

@@ -59,5 +59,5 @@ def _scheduler(job: Job) -> Scheduler:
         end=(),
         launch=("mpiexec", "-n", str(job.ranks), *launcher_options(job)),
         timer=True,
-        each_node=(f"mpiexec -n {job.nodes} --map-by ppr:1:node",),
+        each_node=(f"mpiexec -n {job.ranks}",),
     )

@@ -79,5 +79,5 @@ def _scheduler(job: Job, task: int | None) -> Scheduler:
         end=(),  # no variable of PJM tells the limit
         launch=("mpiexec", "-n", str(job.ranks), *launcher_options(job)),
         timer=True,
-        each_node=(f"mpiexec -n {job.nodes}",),
+        each_node=(f"mpiexec -n {job.ranks}",),
     )

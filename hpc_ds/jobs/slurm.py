@@ -6,6 +6,7 @@ import re
 
 from hpc_ds.jobs.body import Scheduler, body, headline, launcher_options
 from hpc_ds.jobs.description import Job
+from hpc_ds.jobs.sweep import is_ours
 from hpc_ds.jobs.words import quote
 
 SUBMIT = "sbatch"
@@ -96,9 +97,9 @@ def _launch(job: Job) -> tuple[str, ...]:
         *([f"--mpi={quote(job.machine.mpi)}"] if job.machine.mpi else []),
         "--cpu-bind=cores",
         # Ranks that stop in good order leave one by one with code 75: the first must not end the others. Ranks left
-        # behind by one that died are ended after a minute.
+        # behind by one that died are ended after a minute; those of another program may rightly work on alone.
         "--kill-on-bad-exit=0",
-        "--wait=60",
+        *(("--wait=60",) if any(is_ours([word]) for word in job.command) else ()),
         *launcher_options(job),
     )
 

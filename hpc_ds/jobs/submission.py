@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -87,6 +88,8 @@ def submit(job: Job) -> list[str]:
                 ids.append(previous)
     except InputError:
         _cancel(dialect, ids)
+        if not ids:
+            _unwrite(job)
         raise
     record = {
         "format": 1,
@@ -187,6 +190,13 @@ def _write(job: Job, planned: Sequence[Series]) -> None:
         one.script.chmod(0o755)
     if job.stage_venv and job.machine.staging == "tar":
         _pack(job)
+
+
+def _unwrite(job: Job) -> None:
+    """Remove the folder of a job that was never submitted, and the one around it if that held nothing else."""
+    shutil.rmtree(job.folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        job.folder.parent.rmdir()
 
 
 def _pack(job: Job) -> None:

@@ -45,9 +45,12 @@ def question(run: Run) -> str:
     """Write what the run asked."""
     number, file = len(_stars(run.summary)), Path(run.data_path)
     what = "star" if number == 1 else "stars"
-    named = (
-        f"{number or 'the'} {what} of {file.name}" if file.suffix else f"{number or 'the'} {file.name} {what}"
-    )
+    if file.name.endswith("stars"):  # a study says it in words: 14 published stars
+        named = file.name
+    elif file.suffix:
+        named = f"{number or 'the'} {what} of {file.name}"
+    else:
+        named = f"{number or 'the'} {file.name} {what}"
     return f"What {'does' if number == 1 else 'do'} {named} tell of dense matter?"
 
 

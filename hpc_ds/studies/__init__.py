@@ -19,6 +19,12 @@ class StudyCard:
 SCALES = ("quick", "full")
 """quick: minutes on two cores; full: the published size."""
 
+
+def default_folder(study: str, scale: str) -> str:
+    """Return the run folder of a study for which the user names none: scales do not share one."""
+    return f"runs/{study}" if scale == SCALES[0] else f"runs/{study}-{scale}"
+
+
 STUDIES = {
     "spectrum": StudyCard(
         title="How many peaks has the artificial spectrum? Exchange Monte Carlo, K = 1 to 5",

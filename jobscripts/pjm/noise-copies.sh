@@ -10,8 +10,8 @@
 # noise-copies: 8 nodes, 48 ranks a node, 1 thread a rank; PJM script by hpc-ds submit for Supercomputer Fugaku, RIKEN R-CCS: A64FX, Tofu-D.
 # Not verified on the machine: directives: seen: rscunit_ft01 in public scripts
 # Not verified on the machine: environment: seen: PLE_MPI_STD_EMPTYFILE=off in public scripts
-# Not verified on the machine: queues.small: seen: 1 to 384 nodes; the time is unverified, ask pjacl --rg small
-# Not verified on the machine: step_end: unverified: read as 'delete this and all later links when the previous one ended with 0'; public scripts use ec!=0 likewise
+# Not verified on the machine: queues.small: seen: 1 to 384 nodes and 72 h in notes of users; ask pjacl --rg small
+# Not verified on the machine: step_end: unverified: ec==0 deletes this and all later links; public scripts and WHEEL's manual have ec!=0 likewise, but nobody has tried what ec is of a killed job
 #PJM -N noise-copies
 #PJM -L "rscgrp=small"
 #PJM -L "node=8"
@@ -92,7 +92,7 @@ launch() {
         [ "$interrupted" = 1 ] || break
     done
     ranks=
-    # srun says 0 of ranks that ended with their job (cancelled, a node lost): the run folder knows better.
+    # Launchers may say 0 of ranks that were cancelled or lost a node: the run folder knows better.
     if [ "$code$cancelled" = 01 ] && ! is_done; then code=143; fi
     echo "$code" >"$record"
 }

@@ -8,7 +8,7 @@
 # simulate: 4 nodes, 48 ranks a node, 1 thread a rank; PJM script by hpc-ds submit for Supercomputer Fugaku, RIKEN R-CCS: A64FX, Tofu-D.
 # Not verified on the machine: directives: seen: rscunit_ft01 in public scripts
 # Not verified on the machine: environment: seen: PLE_MPI_STD_EMPTYFILE=off in public scripts
-# Not verified on the machine: queues.small: seen: 1 to 384 nodes; the time is unverified, ask pjacl --rg small
+# Not verified on the machine: queues.small: seen: 1 to 384 nodes and 72 h in notes of users; ask pjacl --rg small
 #PJM -N simulate
 #PJM -L "rscgrp=small"
 #PJM -L "node=4"
@@ -47,9 +47,9 @@ export HPC_DS_DEADLINE=$end
 
 # Notice comes to this shell alone. bash runs a trap only between commands or during wait: the ranks run in
 # the background, hear of it from here (SIGUSR1: save and stop), and are waited for once more.
-ranks='' stop=0 interrupted=0 cancelled=0
+ranks='' stop=0 interrupted=0
 trap 'stop=1 interrupted=1; [ -z "$ranks" ] || kill -USR1 "$ranks" 2>/dev/null' USR1 XCPU
-trap 'cancelled=1 stop=1 interrupted=1; [ -z "$ranks" ] || kill -USR1 "$ranks" 2>/dev/null' TERM
+trap 'stop=1 interrupted=1; [ -z "$ranks" ] || kill -USR1 "$ranks" 2>/dev/null' TERM
 # No notice comes from outside in time (PJM: SIGXCPU at the limit, SIGKILL 10 s later): a clock of the
 # script's own tells the time 120 s before.
 clock() {

@@ -47,9 +47,9 @@ export HPC_DS_DEADLINE=$end
 
 # Notice comes to this shell alone. bash runs a trap only between commands or during wait: the ranks run in
 # the background, hear of it from here (SIGUSR1: save and stop), and are waited for once more.
-ranks='' stop=0 interrupted=0 cancelled=0
+ranks='' stop=0 interrupted=0
 trap 'stop=1 interrupted=1; [ -z "$ranks" ] || kill -USR1 "$ranks" 2>/dev/null' USR1
-trap 'cancelled=1 stop=1 interrupted=1; [ -z "$ranks" ] || kill -USR1 "$ranks" 2>/dev/null' TERM
+trap 'stop=1 interrupted=1; [ -z "$ranks" ] || kill -USR1 "$ranks" 2>/dev/null' TERM
 
 # Since SLURM 22.05 srun takes no --cpus-per-task from sbatch; steps of the program's own need it too.
 export SRUN_CPUS_PER_TASK=1

@@ -89,7 +89,7 @@ launch() {
         [ "$interrupted" = 1 ] || break
     done
     ranks=
-    # srun says 0 of ranks that ended with their job (cancelled, a node lost): the run folder knows better.
+    # Launchers may say 0 of ranks that were cancelled or lost a node: the run folder knows better.
     if [ "$code$cancelled" = 01 ] && ! is_done; then code=143; fi
     echo "$code" >"$record"
 }

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 
 import pytest
@@ -9,6 +10,11 @@ import pytest
 from hpc_ds.jobs import local, slurm
 
 STATE = '{"format": 1, "kind": "infer", "state": "%s"}'
+SRUN_TWICE = """
+if [ "$*" = --mpi=list ]; then echo pmix; exit; fi
+while [ "${1#--}" != "$1" ]; do shift; done
+"$@" && exec "$@"
+"""
 STUBBORN = """
 trap 'echo told; sleep 0.3; exit 75' USR1
 touch running
@@ -68,6 +74,27 @@ def test_without_the_mpi_plugin_nothing_starts(make, bench):
     job = make("slurm")
     code, told = bench.run(bench.write(job, slurm.render(job)))
     assert code == 2 and "no MPI plugin pmix" in told and not (bench.folder / "started").exists()
+
+
+def test_a_module_that_does_not_load_ends_the_job(make, bench):
+    bench.program("hpc-ds", "touch started")
+    job = make("slurm", modules=("nosuch/1",))
+    code, told = bench.run(bench.write(job, slurm.render(job)))
+    assert code == 1 and "module" in told and not (bench.folder / "started").exists()
+
+
+def test_a_staged_environment_is_there_once_a_node_and_gone_after_the_job(make, bench):
+    storage = bench.folder / "node"
+    (bench.folder / "venv" / "bin").mkdir(parents=True)
+    (bench.folder / "venv" / "bin" / "hpc-ds").write_text('print("staged from", __file__)')
+    storage.mkdir()
+    bench.program("srun", SRUN_TWICE)
+    job = make("slurm", venv=str(bench.folder / "venv"), stage_venv=True)
+    script = bench.write(job, slurm.render(job))
+    subprocess.run(["tar", "-cf", job.folder / "venv.tar", "-C", bench.folder / "venv", "."], check=True)
+    code, told = bench.run(script, TMPDIR=str(storage))
+    assert code == 0 and f"staged from {storage}/hpc-ds-first-" in told
+    assert list(storage.iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])

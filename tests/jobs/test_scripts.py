@@ -218,3 +218,15 @@ def test_staging_unpacks_once_a_node_and_calls_the_interpreter_that_was_staged(m
     assert "/home/system/tool/dir_transfer -l" in fugaku and "tar" not in fugaku.partition("#PJM")[2].replace(
         "start", ""
     )
+    wisteria = pjm.render(
+        make("wisteria-o", group="g", nodes=2, ranks_per_node=4, venv="/v", stage_venv=True)
+    )
+    assert re.search(r"^mpiexec -n 8 bash -c .*tar -xf", wisteria, re.MULTILINE)  # 2 might be on one node
+
+
+def test_ranks_of_another_program_may_outlive_the_first_by_more_than_a_minute(make):
+    assert "--wait=60" in slurm.render(make("slurm"))
+    other = slurm.render(make("slurm", command=("./farm", "--all"), ranks_per_node=4))
+    assert "--wait" not in other
+    inside = slurm.render(make("slurm", command=("apptainer", "exec", "hpc-ds.sif", "hpc-ds", "doctor")))
+    assert "--wait=60" in inside

@@ -67,6 +67,14 @@ def test_a_refusal_is_told_in_the_scheduler_s_words_and_what_was_submitted_is_ca
     assert (tmp_path / "cancelled").read_text() == "7 7\n"
 
 
+def test_a_job_that_was_never_submitted_leaves_nothing(make, scheduler):
+    scheduler("sbatch", "echo 'sbatch: error: Invalid account' >&2; exit 1")
+    job = make("slurm")
+    with pytest.raises(InputError, match="Invalid account"):
+        submit(job)
+    assert not job.folder.parent.exists()
+
+
 def test_an_answer_without_an_id_is_no_submission(make, scheduler):
     scheduler("sbatch", "echo submitted, thank you")
     with pytest.raises(InputError, match="no job id; it said: submitted, thank you"):
@@ -123,7 +131,7 @@ def test_a_local_chain_runs_in_the_background_to_its_end(make, tmp_path):
 def test_the_layout_says_what_each_rank_has_and_warns_of_straddling(make):
     told = layout(make("fugaku", group="g", nodes=2, ranks_per_node=4, threads=12))
     assert told == (
-        "layout: 2 x 4 ranks, 8 in all, of 12 threads, on 48 cores in 4 memory domains a node, 8 GiB a rank at most"
+        "layout: 2 x 4 ranks, 8 in all, of 12 threads, on 48 cores in 4 memory domains a node, 7 GiB a rank at most"
     )
     assert "straddle" in layout(make("fugaku", group="g", ranks_per_node=3, threads=16))
     assert layout(make("slurm")) == "layout: 1 x 1 ranks, 1 in all, of 1 threads"

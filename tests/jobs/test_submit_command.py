@@ -1,5 +1,6 @@
 """The command `hpc-ds submit`: what it prints, what it refuses, and what it leaves unloaded."""
 
+import os
 import subprocess
 import sys
 
@@ -10,15 +11,20 @@ INFER = ("--", "hpc-ds", "infer", "spectrum", "data.csv", "--out", "runs/first")
 
 
 @pytest.fixture
-def submit(monkeypatch, capsys, tmp_path):
+def submit(monkeypatch, capsys, tmp_path, tmp_path_factory):
     """Run `hpc-ds submit` in this process: `submit("--machine", "slurm", ..., code=2)`; returns stdout and stderr."""
+
+    nobody = tmp_path_factory.mktemp("nobody")  # no cluster that happens to be here
+    for name in ("scontrol", "sinfo"):
+        (nobody / name).write_text("#!/bin/sh\nexit 1\n")
+        (nobody / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{nobody}:{os.environ['PATH']}")
 
     def run(*words, code=0):
         from hpc_ds import cli
         from hpc_ds.runtime.leaving import guarded
 
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv("SLURM_CONF", "/nonexistent")  # no cluster that happens to be here
         monkeypatch.setattr(sys, "argv", ["hpc-ds", "submit", *words])
         capsys.readouterr()
         found = guarded(cli._command)
@@ -91,6 +97,14 @@ REFUSED = {
         "command 'nosuch': not found",
     ),
     "unknown verb": (("--machine", "slurm", "--time", "1h", "--", "hpc-ds", "infre"), "did you mean 'infer'"),
+    "unknown study": (
+        ("--machine", "slurm", "--time", "1h", "--", "hpc-ds", "run", "spectrm", "--out", "r"),
+        "did you mean 'spectrum'",
+    ),
+    "quotes in a directive": (
+        ("--machine", "fugaku", "--group", "g", "--time", "1h", "--llio", 'a"b', *INFER),
+        "--llio",
+    ),
     "unknown option": (("--machine", "slurm", "--time", "1h", *INFER, "--drwas", "9"), "--drwas"),
     "unknown swept key": (
         ("--machine", "slurm", "--time", "1h", "--sweep", "drwas=1", *INFER),
@@ -106,9 +120,22 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_bad_input_is_one_line_and_nothing_is_submitted(case, submit, tmp_path):
     words, told = REFUSED[case]
-    lines = [line for line in submit(*words, code=2).err.splitlines() if "warning" not in line]
+    lines = submit(*words, code=2).err.splitlines()
     assert len(lines) == 1 and told in lines[0] and lines[0].startswith("hpc-ds: error: ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_environment_for_the_login_node_s_processors_is_noticed(submit, tmp_path):
+    elf = bytearray(64)
+    elf[:6], elf[18] = b"\x7fELF\x02\x01", 0x3E
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    words = ("--machine", "fugaku", "--group", "g", "--time", "1h", "--dry-run", "--venv", "venv", *INFER)
+    python.write_bytes(elf)
+    assert "venv is for x86_64, compute nodes of fugaku are aarch64" in submit(*words).err
+    elf[18] = 0xB7
+    python.write_bytes(elf)
+    assert "aarch64" not in submit(*words).err
 
 
 def test_time_over_a_partition_s_limit_as_the_cluster_tells_it(submit, tmp_path_factory, monkeypatch):

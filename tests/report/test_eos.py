@@ -1,6 +1,7 @@
 """The section of a run on neutron stars: its figures, sentences and tables, and the wording of the whole page."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -89,6 +90,19 @@ def test_pairs_are_of_parameters_by_their_short_names(run):
 
 def rows(table):
     return [[cell.text for cell in row] for row in table.rows]
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("data/stars.toml", "What do 3 stars of stars.toml tell"),
+        ("observed", "What do 3 observed stars tell"),
+        ("3 published stars", "What do 3 published stars tell"),
+    ],
+)
+def test_question_names_the_stars_once(summary, path, asked):
+    run = SimpleNamespace(summary=summary, data_path=path)
+    assert eos.question(run) == f"{asked} of dense matter?"
 
 
 def test_page_asks_of_matter_and_draws_it(run):

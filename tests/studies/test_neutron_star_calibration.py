@@ -40,7 +40,6 @@ from hpc_ds.studies.neutron_star.calibration_weights import (
     Candidates,
     Posterior,
     effective_size,
-    from_prior,
     quantity_names,
     quantity_values,
     radius_at,
@@ -136,7 +135,7 @@ def test_posterior_of_one_segment_matches_quadrature(effective):
 def test_more_draws_change_no_expectation(candidates, honest):
     """Few draws of the prior and many around the posterior say what many of the prior say."""
     stars = max(honest[0].stars[:10], key=lambda seen: effective_size(weigh(candidates, seen)))
-    whole = from_prior(candidates, weigh(candidates, stars))
+    whole = Posterior(candidates.values, weigh(candidates, stars) - math.log(candidates.drawn))
     few = replace(candidates[np.arange(80)], drawn=80 * candidates.drawn / len(candidates))
     settings = Settings(seed=1, truths=16, exchange=0, effective=1500.0, round_draws=1000)
     found = proposals.explore(few, stars, settings, np.random.default_rng(0))

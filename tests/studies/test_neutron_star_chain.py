@@ -113,7 +113,9 @@ def test_a_bootstrap_draws_equations_of_state_and_not_their_copies():
 
 def test_a_finished_chain_computes_nothing_again(toy, folder):
     before = {name: (folder / name).stat().st_mtime_ns for name in toy.FILES[2:]}
+    seconds = json.loads((folder / SUMMARY).read_text())["seconds"]
     assert toy.run(folder, World())
+    assert seconds and json.loads((folder / SUMMARY).read_text())["seconds"] == seconds
     assert {name: (folder / name).stat().st_mtime_ns for name in toy.FILES[2:]} == before
 
 

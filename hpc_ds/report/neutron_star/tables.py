@@ -35,7 +35,10 @@ def answers(study: Study) -> Table | None:
         if any(found):
             rows.append((Cell(title), *(Cell(_estimate(one)) for one in found)))
     header = ("", "prior", "networks", "exact posterior", "every star")
-    return Table("What they say (mean ± standard deviation)", header, tuple(rows)) if rows else None
+    caption = (
+        "What they say (mean ± standard deviation; of the prior the median, and half of its middle 68 %)"
+    )
+    return Table(caption, header, tuple(rows)) if rows else None
 
 
 def speeds(study: Study) -> Table | None:
@@ -80,14 +83,16 @@ def models(study: Study) -> Table | None:
     for entry in study.items("models"):
         value, error = finite(entry.get("log_evidence")), finite(entry.get("log_evidence_error"))
         share = finite(entry.get("prior_share"))
+        of_share = finite(entry.get("prior_share_error")) or 0.0
         given = None if value is None or not share else value - float(np.log(share))
+        both = np.hypot(error or 0.0, of_share / share) if share else error
         rows.append(
             (
                 Cell(str(entry.get("name"))),
                 Cell(wording.with_error(value, error)),
                 Cell(wording.percent(finite(entry.get("probability")))),
                 Cell(_share(share, entry.get("prior_share_error"))),
-                Cell(wording.with_error(given, error)),
+                Cell(wording.with_error(given, both)),
             )
         )
     header = (

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from hpc_ds.physics.neutron_star.curves import Curves, mass_radius_curves, radius_at, tidal_at
 from hpc_ds.physics.neutron_star.eos import EosBatch, largest_sound_speed_squared, matter
 from hpc_ds.physics.neutron_star.families import sound_speed_segments
+from hpc_ds.runtime.errors import InputError
 from hpc_ds.runtime.options import checked
 from hpc_ds.simulate.parameters import ParameterSpace
 from hpc_ds.simulate.simulator import Fields, Parameters, Simulator, Skip
@@ -77,9 +78,10 @@ def build(options: Mapping[str, Any]) -> Simulator:
     Raises
     ------
     InputError
-        An option that is unknown or cannot be.
+        An option that is unknown or cannot be, or a least maximum mass that no equation of state of the prior reaches.
     """
     chosen = checked(Options, options, "neutron-star: ")
+    _check_cut(chosen)
     names = speed_names(chosen.segments)
     prior = f"uniform({chosen.delta:.12g}, {1.0 - chosen.delta:.12g})"
     space = ParameterSpace.from_dict(
@@ -127,6 +129,19 @@ def simulate(
 def speed_names(segments: int) -> list[str]:
     """Return the names of the squared speeds of sound, from the lowest density on."""
     return [f"c2_{i + 1}" for i in range(segments)]
+
+
+def _check_cut(options: Options) -> None:
+    """Refuse a cut that leaves nothing: no other matter has more pressure at any density than the stiffest one."""
+    if options.least_maximum_mass <= Options.model_fields["least_maximum_mass"].default:
+        return
+    stiffest = np.full((1, options.segments), 1.0 - options.delta)
+    highest = float(mass_radius_curves(sound_speed_segments(stiffest, options.ratio)).maximum_mass[0])
+    if options.least_maximum_mass >= highest:
+        raise InputError(
+            f"neutron-star: least-maximum-mass {options.least_maximum_mass:g}: no equation of state is accepted, as "
+            f"maximum masses are below {highest:.4g} solar masses; a lower one is needed"
+        )
 
 
 def _masses(options: Options, maximum: Array) -> Array:

@@ -158,12 +158,6 @@ class Posterior:
         return self.weight @ (self.values < truth) + 0.5 * (self.weight @ (self.values == truth))
 
 
-def from_prior(candidates: Candidates, log_likelihood: Array) -> Posterior:
-    """Return the posterior of draws of the prior; those without weight are left out."""
-    near = within_reach(log_likelihood)
-    return Posterior(candidates.values[near], log_likelihood[near] - math.log(candidates.drawn))
-
-
 def within_reach(log_likelihood: Array) -> NDArray[np.bool_]:
     """Tell which draws have a weight to speak of."""
     return log_likelihood > log_likelihood.max() - _REACH

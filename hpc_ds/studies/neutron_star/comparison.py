@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpc_ds.infer.models.neutron_star import parameter_names
+from hpc_ds.infer.models.neutron_star import EosOptions, parameter_names
 from hpc_ds.infer.models.neutron_star.presentation import QUANTILES
 from hpc_ds.infer.models.neutron_star.stars import published_stars
 from hpc_ds.physics.neutron_star.curves import mass_radius_curves, radius_at
@@ -34,7 +34,7 @@ COMPARISON, SUMMARY = "comparison.h5", "summary.json"
 PUBLISHED_RMS = (0.16, 0.12, 0.10, 0.099, 0.11, 0.11, 0.12)
 """km at 0.6, 0.8, ... 1.8 solar masses (Fujimoto, Fukushima & Murase 2018, PRD 98, 023019)."""
 
-DELTA = 0.02
+DELTA = EosOptions.delta
 """Squared speeds of sound are uniform between this and 1 less this, in units of that of light."""
 
 _MOST_TRUTHS = 2000
@@ -51,7 +51,7 @@ def compare(folder: Path, scale: str, seed: int, seconds: Mapping[str, float]) -
     scale : str
     seed : int
     seconds : mapping of str to float
-        What each stage of this session took, by its folder.
+        What each stage of this session took, by its folder; where there was none, those of an earlier summary stay.
     """
     splits = {split: read_ensemble(str(folder / chain.ENSEMBLE), split) for split in SPLITS}
     members = np.clip(_of_observed(folder), DELTA, 1.0 - DELTA)
@@ -79,9 +79,15 @@ def compare(folder: Path, scale: str, seed: int, seconds: Mapping[str, float]) -
         "calibration": _calibration(folder, splits, seed),
         "observations": [star.describe() for star in chain.fourteen()],
         "observations_all": [star.describe() for star in published_stars()],
-        "seconds": dict(seconds),
+        "seconds": dict(seconds) or _earlier_seconds(folder),
     }
     write_json(folder / SUMMARY, found)
+
+
+def _earlier_seconds(folder: Path) -> dict[str, float]:
+    """Return what an earlier session noted: asking a finished study again must not lose it."""
+    summary = folder / SUMMARY
+    return dict(_json(summary).get("seconds", {})) if summary.exists() else {}
 
 
 def predicted(run: Path, inputs: Array) -> Array:
@@ -219,7 +225,8 @@ def _ensemble(folder: Path, splits: Mapping[Any, Ensemble]) -> dict[str, Any]:
     for split in SPLITS:
         with TrainingSet(str(folder / chain.ENSEMBLE), split) as stored:
             drawn += len(stored)
-    return {"drawn": drawn, "accepted": sum(map(len, splits.values())), "least_maximum_mass": 1.97}
+    least = EosOptions.least_maximum_mass
+    return {"drawn": drawn, "accepted": sum(map(len, splits.values())), "least_maximum_mass": least}
 
 
 def _network(folder: Path, kind: chain.Kind, splits: Mapping[Any, Ensemble], scale: str) -> dict[str, Any]:

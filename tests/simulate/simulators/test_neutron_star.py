@@ -116,6 +116,15 @@ def test_what_the_cuts_exclude_is_stored_and_marked(speeds, options, accepted):
         assert (sample["largest_sound_speed_squared"] <= 1.0) == accepted
 
 
+@pytest.mark.parametrize("options", [{"least_maximum_mass": 9.0}, {"least_maximum_mass": 3.8, "segments": 3}])
+def test_a_cut_that_no_equation_of_state_meets_is_refused(options):
+    least = options["least_maximum_mass"]
+    with pytest.raises(
+        InputError, match=rf"least-maximum-mass {least:g}: .* maximum masses are below 3\.\d+"
+    ):
+        load_simulator("neutron-star", options)
+
+
 def test_a_star_that_never_gets_so_heavy_is_skipped_without_its_neighbours():
     found = stars_of(load_simulator("neutron-star", {"lowest_mass": 1.0}), [MIDDLE, SOFT, STIFF])
     assert isinstance(found[1], Skip) and str(found[1]).endswith("is not above the lowest_mass of 1")
