@@ -149,7 +149,7 @@ def submit(
     where = informed(find_machine(machine), queue)
     axes = read_axes(sweep or [])
     values: dict[str, Any] = {
-        "command": _found(command or []),
+        "command": _with_folder(_found(command or [])),
         "machine": where,
         "nodes": nodes,
         "queue": queue,
@@ -221,6 +221,20 @@ def _found(command: Sequence[str]) -> tuple[str, ...]:
     raise InputError(
         f"command '{program}': not found here; name a program on the PATH or by its path, after --"
     )
+
+
+def _with_folder(command: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the command, of a study with the run folder that it takes by itself: the script must know it."""
+    from hpc_ds.jobs.sweep import is_ours, out_of
+    from hpc_ds.studies import SCALES, STUDIES, default_folder
+
+    if not is_ours(command) or command[1:2] != ("run",) or out_of(command) is not None:
+        return command
+    study = next((word for word in command[2:] if word in STUDIES), None)
+    if study is None:
+        return command
+    full = any(word in (SCALES[1], f"--scale={SCALES[1]}") for word in command)
+    return (*command, "--out", default_folder(study, SCALES[full]))
 
 
 def _own_venv() -> str:

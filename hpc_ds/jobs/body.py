@@ -71,7 +71,13 @@ def headline(job: Job, language: str) -> list[str]:
     """Return the comment at the head of a script: what it runs, and what of it nobody has verified."""
     size = f"{_counted(job.nodes, 'node')}, {_counted(job.ranks_per_node, 'rank')} a node"
     size += f", {_counted(job.threads, 'thread')} a rank"
-    lines = [f"# {job.name}: {size}; {language} script by hpc-ds submit for {job.machine.title}."]
+    lines = [
+        f"# {job.name}: {size}; {language} script by hpc-ds submit for {job.machine.title or job.machine.name}."
+    ]
+    if job.venv and job.machine.architecture == "aarch64":
+        lines += [
+            f"# Compute nodes are aarch64: {job.venv} must have been made on one of them, not on a login node."
+        ]
     return lines + [f"# Not verified on the machine: {doubt}" for doubt in doubts(job)]
 
 

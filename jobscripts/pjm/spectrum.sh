@@ -7,6 +7,7 @@
 #     pjsub -z jid jobscripts/pjm/spectrum.sh
 #
 # spectrum: 1 node, 48 ranks a node, 1 thread a rank; PJM script by hpc-ds submit for Supercomputer Fugaku, RIKEN R-CCS: A64FX, Tofu-D.
+# Compute nodes are aarch64: .venv must have been made on one of them, not on a login node.
 # Not verified on the machine: directives: seen: rscunit_ft01 in public scripts
 # Not verified on the machine: environment: seen: PLE_MPI_STD_EMPTYFILE=off in public scripts
 # Not verified on the machine: queues.small: seen: 1 to 384 nodes and 72 h in notes of users; ask pjacl --rg small

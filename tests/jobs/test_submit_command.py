@@ -44,6 +44,18 @@ def test_the_issue_s_first_example(submit):
     assert "cost: at most 576 node-hours a job" in told
 
 
+@pytest.mark.parametrize(
+    ("words", "folder"),
+    [(("spectrum",), "runs/spectrum"), (("neutron-star", "--scale", "full"), "runs/neutron-star-full")],
+)
+def test_a_study_without_a_folder_gets_its_own(submit, words, folder):
+    """A chain ends by what that folder says: the script must name it."""
+    told = submit(
+        "--machine", "slurm", "--time", "10", "--chain", "2", "--dry-run", "--", "hpc-ds", "run", *words
+    ).out
+    assert f"--out {folder})" in told and f"out={folder}\n" in told
+
+
 def test_the_issue_s_second_example(submit):
     words = (
         "--machine",

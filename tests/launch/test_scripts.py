@@ -1,6 +1,7 @@
 """The entry points: what set-up decides on different machines, and how commands are put on ranks."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -273,3 +274,14 @@ def test_ranks_get_one_thread_each_unless_told_otherwise(machine):
     command = ["-n", "1", "bash", "-c", "echo $OMP_NUM_THREADS $NUMBA_NUM_THREADS"]
     assert machine.run("mpi.sh", *command, HPC_DS_VENV="/nowhere").stdout == "1 1\n"
     assert machine.run("mpi.sh", *command, HPC_DS_VENV="/nowhere", OMP_NUM_THREADS="3").stdout == "3 1\n"
+
+
+def test_the_container_takes_files_that_are_there_and_its_steps_parse(tmp_path):
+    text = (LAUNCH / "apptainer.def").read_text()
+    sections = dict(re.findall(r"^%(\w+)\n((?:(?!%).*\n?)*)", text, re.MULTILINE))
+    taken = [line.split()[0] for line in sections["files"].splitlines() if line.strip()]
+    assert {"hpc_ds", "launch", "setup.cfg"} <= set(taken)
+    assert [name for name in taken if not (LAUNCH.parent / name).exists()] == []
+    for name in ("post", "environment", "runscript", "test"):
+        done = subprocess.run(["sh", "-n"], input=sections[name], text=True, capture_output=True)
+        assert (name, done.returncode, done.stderr) == (name, 0, "")
