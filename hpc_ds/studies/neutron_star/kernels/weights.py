@@ -16,11 +16,14 @@ STAR = 6
 """Columns of a star's row: mass, radius, factors of the squares of what a star is off in mass and radius and of their
 product, and the log of the constant."""
 
+# All of these are merged into their callers. What stays a function of its own is compiled twice, alone and with its
+# caller: a process that compiled both runs the first and one that found them in the cache the second, and sums that may
+# be reordered then differ in the last bit.
 _SUMS = {"contract", "reassoc", "nsz"}
 _LARGEST = {"contract", "reassoc", "nsz", "nnan"}  # without NaN, a loop over maxima is one of vectors
 
 
-@njit(cache=True, fastmath=_LARGEST)
+@njit(cache=True, fastmath=_LARGEST, forceinline=True)
 def _exponents(mass: Array, radius: Array, log_share: Array, star: Array, out: Array) -> float:
     """Set the log of the integrand at all nodes; return the largest."""
     largest = -1e300
@@ -32,7 +35,7 @@ def _exponents(mass: Array, radius: Array, log_share: Array, star: Array, out: A
     return largest
 
 
-@njit(cache=True, fastmath=_SUMS)
+@njit(cache=True, fastmath=_SUMS, forceinline=True)
 def _sum_of_exponentials(exponents: Array, largest: float) -> float:
     total = 0.0
     for q in range(exponents.size):
@@ -87,7 +90,7 @@ def mean_of_normals(points: Array, centres: Array) -> Array:
     return found
 
 
-@njit(cache=True, fastmath=_SUMS)
+@njit(cache=True, fastmath=_SUMS, forceinline=True)
 def _add_square(centres: Array, x: float, exponents: Array) -> None:
     for k in range(centres.size):
         exponents[k] -= 0.5 * (x - centres[k]) * (x - centres[k])
