@@ -177,7 +177,7 @@ def as_inputs(seen: Seen, known: bool) -> Array:
     """Return what a network sees of stars that are observed together, (samples, 2 or 4 stars), standardised.
 
     The lightest star comes first: stars have no order of their own, and a network that need not learn this comes close
-    to the exact posterior mean in a tenth of the steps.
+    to the exact posterior mean in far fewer steps.
 
     Parameters
     ----------
