@@ -8,11 +8,11 @@ import pytest
 from hpc_ds.runtime.deadline import Deadline
 from hpc_ds.runtime.errors import InputError
 from hpc_ds.runtime.world import World, get_world
-from hpc_ds.studies.neutron_star.calibration import calibrate, run
-from hpc_ds.studies.neutron_star.calibration_proposals import computed
-from hpc_ds.studies.neutron_star.calibration_settings import Settings
-from hpc_ds.studies.neutron_star.calibration_truths import mock_truths
-from hpc_ds.studies.neutron_star.calibration_weights import Candidates
+from hpc_ds.studies.neutron_star.calibration.proposals import computed
+from hpc_ds.studies.neutron_star.calibration.run import calibrate, run
+from hpc_ds.studies.neutron_star.calibration.settings import Settings
+from hpc_ds.studies.neutron_star.calibration.truths import mock_truths
+from hpc_ds.studies.neutron_star.calibration.weights import Candidates
 
 pytestmark = pytest.mark.mpi
 

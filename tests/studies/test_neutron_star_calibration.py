@@ -17,25 +17,25 @@ from hpc_ds.physics import neutron_star as ns
 from hpc_ds.runtime.deadline import Deadline
 from hpc_ds.runtime.errors import InputError
 from hpc_ds.runtime.world import World
-from hpc_ds.studies.neutron_star import calibration_proposals as proposals
-from hpc_ds.studies.neutron_star.calibration import calibrate, read_answers, scale_settings, summary
-from hpc_ds.studies.neutron_star.calibration_exchange import Sampled, agreement
-from hpc_ds.studies.neutron_star.calibration_networks import network_coverage
-from hpc_ds.studies.neutron_star.calibration_ranks import (
+from hpc_ds.studies.neutron_star.calibration import proposals
+from hpc_ds.studies.neutron_star.calibration.exchange import Sampled, agreement
+from hpc_ds.studies.neutron_star.calibration.networks import network_coverage
+from hpc_ds.studies.neutron_star.calibration.ranks import (
     chi_squared,
     coverage,
     kolmogorov_smirnov,
     uniformity,
 )
-from hpc_ds.studies.neutron_star.calibration_settings import Settings
-from hpc_ds.studies.neutron_star.calibration_truths import (
+from hpc_ds.studies.neutron_star.calibration.run import calibrate, read_answers, summary
+from hpc_ds.studies.neutron_star.calibration.settings import Settings, scale_settings
+from hpc_ds.studies.neutron_star.calibration.truths import (
     Answers,
     Truths,
     answer,
     mock_truths,
     read_candidates,
 )
-from hpc_ds.studies.neutron_star.calibration_weights import (
+from hpc_ds.studies.neutron_star.calibration.weights import (
     MASSES,
     Candidates,
     Posterior,

@@ -6,7 +6,7 @@ from pathlib import Path
 from hpc_ds.runtime.deadline import Deadline
 from hpc_ds.runtime.world import get_world
 from hpc_ds.studies.neutron_star import chain
-from hpc_ds.studies.neutron_star.calibration_settings import Settings
+from hpc_ds.studies.neutron_star.calibration.settings import Settings
 
 TOY = chain.Scale(
     equations=300,

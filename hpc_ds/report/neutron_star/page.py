@@ -52,7 +52,7 @@ def _facts(study: Study) -> dict[str, str]:
         f"{radius}every star": _km(study.sampled(f"radius[{CANONICAL:g}]", "posterior_all")),
         "Equations of state": count(study.part("ensemble").get("accepted")),
         "Scale": str(study.summary.get("scale") or "–"),
-        "The last session took": duration_text(sum(one or 0.0 for one in took)) if took else "–",
+        "Took": duration_text(sum(one or 0.0 for one in took)) if took else "–",
     }
     return {name: value for name, value in facts.items() if value != "–"}
 
@@ -66,7 +66,7 @@ def _km(one: Estimate | None) -> str:
 def _mass_radius(study: Study) -> str:
     parts = _told(words.narrowed(study), words.agreement(study))
     if "mass_radius" in study.compared:
-        parts.append(figure(*stars.fourteen(study)))
+        parts.append(figure(*stars.given(study)))
     parts += _table(tables.answers(study))
     parts += _figure(stars.every(study))
     if not study.part("posterior_all"):
@@ -177,7 +177,7 @@ _COLUMNS = (
 _STEPS = (
     "Equations of state are drawn from the prior and their stars computed; networks learn from noisy copies of mock "
     "stars and read the observed ones; replica exchange samples the exact posterior of the same stars under the same "
-    "prior; mock truths test both. A time is that of the last session, a dash a stage that an earlier one had finished."
+    "prior; mock truths test both. A time adds up all sessions of a stage that ended in good order."
 )
 _PAGES = {
     "ensemble": "the equations of state",

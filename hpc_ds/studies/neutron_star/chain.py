@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from hpc_ds.learn.dataset import Dataset
 from hpc_ds.learn.run import train
 from hpc_ds.learn.settings import make_settings as learn_settings
 from hpc_ds.physics.neutron_star.observed import FOURTEEN
+from hpc_ds.runtime.atomic import write_json
 from hpc_ds.runtime.deadline import Deadline
 from hpc_ds.runtime.folder import read_state
 from hpc_ds.runtime.random import name_key, stream
@@ -26,8 +28,8 @@ from hpc_ds.runtime.world import World
 from hpc_ds.simulate.run import generate
 from hpc_ds.simulate.settings import Settings as SimulateSettings
 from hpc_ds.store.split import SPLITS, Split
-from hpc_ds.studies.neutron_star import calibration
-from hpc_ds.studies.neutron_star.calibration_settings import scale_settings
+from hpc_ds.studies.neutron_star.calibration import run as calibration
+from hpc_ds.studies.neutron_star.calibration.settings import scale_settings
 from hpc_ds.studies.neutron_star.mock import Ensemble, Errors, MockStars, read_ensemble
 
 Tell = Callable[[str], None]
@@ -35,6 +37,9 @@ Tell = Callable[[str], None]
 SIMULATOR = "neutron-star"
 ENSEMBLE, POSTERIOR, POSTERIOR_ALL, CALIBRATION = "ensemble", "posterior", "posterior-all", "calibration"
 """Run folders of the stages below the study's; those of the networks are in `FIXED` and `KNOWN`."""
+
+SECONDS = "seconds.json"
+"""What each stage took, by its folder, over all sessions."""
 
 SEGMENTS = 5
 ALL_OPTIONS = EosOptions((SEGMENTS,), least_maximum_mass=0.0)
@@ -45,6 +50,9 @@ HIDDEN = "60-40-40"
 
 MIDDLE = math.atanh(0.5)
 """Where outputs begin: the loss has no gradient at negative ones, and a network that began there would stay."""
+
+NETWORK: dict[str, Any] = {"layers": HIDDEN, "activation": "relu", "output": "tanh", "output_bias": MIDDLE}
+"""Options of both networks."""
 
 _BOOTSTRAP = name_key("neutron-star.bootstrap")
 
@@ -100,7 +108,15 @@ KNOWN = Kind("network-known", 14, "random")
 
 def options(scale: str) -> dict[str, Any]:
     """Return all that shapes the result of a scale."""
-    return asdict(SCALE_OF[scale])
+    calibrated = asdict(scale_settings(scale, seed=0))
+    del calibrated["seed"]  # follows from the study's own
+    size = SCALE_OF[scale]
+    return {
+        **asdict(size),
+        "networks": [FIXED.layers, KNOWN.layers],
+        "learn": {**NETWORK, **_learning(size)},
+        "calibration": calibrated,
+    }
 
 
 def chain(folder: Path, scale: str, seed: int, world: World, deadline: Deadline, tell: Tell) -> bool:
@@ -119,17 +135,25 @@ def chain(folder: Path, scale: str, seed: int, world: World, deadline: Deadline,
     """
     from hpc_ds.studies.neutron_star.comparison import compare
 
-    size, seconds = SCALE_OF[scale], {}
+    size, seconds = SCALE_OF[scale], world.root_first(_seconds, folder)
     for name, place, stage in _stages(folder, scale, size, seed):
         if _is_done(place, world):
             continue
         tell(f"{name} ({place.name})")
         began = time.perf_counter()
-        if not stage(world, deadline, tell):
+        done = stage(world, deadline, tell)
+        seconds[place.name] = seconds.get(place.name, 0.0) + time.perf_counter() - began
+        world.root_first(write_json, folder / SECONDS, seconds)
+        if not done:
             return False
-        seconds[place.name] = time.perf_counter() - began
     world.root_first(compare, folder, scale, seed, seconds)
     return True
+
+
+def _seconds(folder: Path) -> dict[str, float]:
+    """Return what each stage took in earlier sessions, those that ended in good order."""
+    file = folder / SECONDS
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
 
 
 Stage = Callable[[World, Deadline, Tell], bool]
@@ -205,32 +229,32 @@ def learn(
     tell: Tell,
 ) -> bool:
     """Train a bootstrap ensemble of networks from mock observations to speeds of sound; collective."""
-    settings = learn_settings(
-        {
-            "epochs": size.epochs,
-            "batch": 1000,
-            "lanes": 4,
-            "seed": seed,
-            "loss": "msle",
-            "metrics": "msle,rmse",
-            "optimiser": "adam",
-            "learning_rate": size.learning_rate,
-            "weight_decay": 0.0,
-            "normalise": False,
-            "members": size.members,
-        }
-    )
     outcome = train(
         "mlp",
         mock_data(ensemble, kind, size.copies, seed),
         folder=folder,
-        options={"layers": HIDDEN, "activation": "relu", "output": "tanh", "output_bias": MIDDLE},
-        settings=settings,
+        options=NETWORK,
+        settings=learn_settings({**_learning(size), "seed": seed}),
         world=world,
         deadline=deadline,
         tell=tell,
     )
     return outcome.state == "done"
+
+
+def _learning(size: Scale) -> dict[str, Any]:
+    return {
+        "epochs": size.epochs,
+        "batch": 1000,
+        "lanes": 4,
+        "loss": "msle",
+        "metrics": "msle,rmse",
+        "optimiser": "adam",
+        "learning_rate": size.learning_rate,
+        "weight_decay": 0.0,
+        "normalise": False,
+        "members": size.members,
+    }
 
 
 def mock_seed(seed: int, split: Split) -> int:

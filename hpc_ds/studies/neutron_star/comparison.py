@@ -22,8 +22,8 @@ from hpc_ds.store.split import SPLITS
 from hpc_ds.store.training_set import TrainingSet
 from hpc_ds.studies import STUDIES
 from hpc_ds.studies.neutron_star import chain
-from hpc_ds.studies.neutron_star.calibration_networks import network_coverage
-from hpc_ds.studies.neutron_star.calibration_weights import MASSES
+from hpc_ds.studies.neutron_star.calibration.networks import network_coverage
+from hpc_ds.studies.neutron_star.calibration.weights import MASSES
 from hpc_ds.studies.neutron_star.mock import Ensemble, MockStars, Seen, as_inputs, read_ensemble
 
 Array = NDArray[np.float64]
@@ -51,7 +51,7 @@ def compare(folder: Path, scale: str, seed: int, seconds: Mapping[str, float]) -
     scale : str
     seed : int
     seconds : mapping of str to float
-        What each stage of this session took, by its folder; where there was none, those of an earlier summary stay.
+        What each stage took, by its folder.
     """
     splits = {split: read_ensemble(str(folder / chain.ENSEMBLE), split) for split in SPLITS}
     members = np.clip(_of_observed(folder), DELTA, 1.0 - DELTA)
@@ -79,15 +79,9 @@ def compare(folder: Path, scale: str, seed: int, seconds: Mapping[str, float]) -
         "calibration": _calibration(folder, splits, seed),
         "observations": [star.describe() for star in chain.fourteen()],
         "observations_all": [star.describe() for star in published_stars()],
-        "seconds": dict(seconds) or _earlier_seconds(folder),
+        "seconds": dict(seconds),
     }
     write_json(folder / SUMMARY, found)
-
-
-def _earlier_seconds(folder: Path) -> dict[str, float]:
-    """Return what an earlier session noted: asking a finished study again must not lose it."""
-    summary = folder / SUMMARY
-    return dict(_json(summary).get("seconds", {})) if summary.exists() else {}
 
 
 def predicted(run: Path, inputs: Array) -> Array:

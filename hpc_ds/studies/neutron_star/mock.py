@@ -54,7 +54,11 @@ class Ensemble:
         return len(self.mass)
 
     def radius_at(self, number: NDArray[np.int64], mass: Array) -> Array:
-        """Return radii, (samples, stars) in km, of stars of such masses, each sample with its equation of state."""
+        """Return radii, (samples, stars) in km, of stars of such masses, each sample with its equation of state.
+
+        Straight lines between the stored stars, for speed: just below the maximum mass, where the curve is steep, tens
+        of metres off, small beside the errors of observations; `calibration.weights.radius_at` follows it there.
+        """
         first, last = self.mass[number, :1], self.mass[number, -1:]
         points = self.mass.shape[1]
         place = np.clip((mass - first) / (last - first) * (points - 1), 0.0, points - 1.0)

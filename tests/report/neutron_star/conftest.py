@@ -18,12 +18,12 @@ from hpc_ds.physics.neutron_star import (
 from hpc_ds.physics.neutron_star.observed import FOURTEEN, observed_stars
 from hpc_ds.physics.neutron_star.units import NUCLEAR_DENSITY
 from hpc_ds.store.netcdf import Group, write_groups
-from hpc_ds.studies.neutron_star.calibration import summary as calibration_summary
-from hpc_ds.studies.neutron_star.calibration_exchange import Sampled
-from hpc_ds.studies.neutron_star.calibration_networks import network_coverage
-from hpc_ds.studies.neutron_star.calibration_truths import Answers
-from hpc_ds.studies.neutron_star.calibration_weights import MASSES as JUDGED
-from hpc_ds.studies.neutron_star.calibration_weights import QUANTILES, quantity_names
+from hpc_ds.studies.neutron_star.calibration.exchange import Sampled
+from hpc_ds.studies.neutron_star.calibration.networks import network_coverage
+from hpc_ds.studies.neutron_star.calibration.run import summary as calibration_summary
+from hpc_ds.studies.neutron_star.calibration.truths import Answers
+from hpc_ds.studies.neutron_star.calibration.weights import MASSES as JUDGED
+from hpc_ds.studies.neutron_star.calibration.weights import QUANTILES, quantity_names
 
 DENSITY = NUCLEAR_DENSITY * np.geomspace(1, 8, 64)
 PUBLISHED = [0.16, 0.12, 0.10, 0.099, 0.11, 0.11, 0.12]

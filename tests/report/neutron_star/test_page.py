@@ -163,7 +163,7 @@ def test_facts_tell_each_answer(whole, summary):
     every = summary["posterior_all"]["derived"][RADIUS]
     assert facts["R(1.4), every star"] == f"{every['mean']:.2f} ± {every['sd']:.2f} km"
     assert facts["Equations of state"] == str(summary["ensemble"]["accepted"])
-    assert facts["The last session took"] == "26 min 24 s"
+    assert facts["Took"] == "26 min 24 s"
 
 
 def test_radius_errors_stand_beside_the_published_row(whole, summary):

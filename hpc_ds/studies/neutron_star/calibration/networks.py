@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from hpc_ds.physics.neutron_star.curves import mass_radius_curves, radius_at
 from hpc_ds.physics.neutron_star.families import sound_speed_segments
-from hpc_ds.studies.neutron_star.calibration import read_answers
-from hpc_ds.studies.neutron_star.calibration_ranks import binomial_error
-from hpc_ds.studies.neutron_star.calibration_truths import Answers
-from hpc_ds.studies.neutron_star.calibration_weights import MASSES, quantity_names
+from hpc_ds.studies.neutron_star.calibration.ranks import binomial_error
+from hpc_ds.studies.neutron_star.calibration.run import read_answers
+from hpc_ds.studies.neutron_star.calibration.truths import Answers
+from hpc_ds.studies.neutron_star.calibration.weights import MASSES, quantity_names
 
 Array = NDArray[np.float64]
 

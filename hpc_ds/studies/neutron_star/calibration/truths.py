@@ -15,9 +15,9 @@ from hpc_ds.runtime.errors import InputError
 from hpc_ds.runtime.random import name_key, stream
 from hpc_ds.store.split import SPLITS
 from hpc_ds.store.training_set import TrainingSet
-from hpc_ds.studies.neutron_star.calibration_proposals import explore
-from hpc_ds.studies.neutron_star.calibration_settings import Settings, Stars
-from hpc_ds.studies.neutron_star.calibration_weights import Candidates, quantity_values
+from hpc_ds.studies.neutron_star.calibration.proposals import explore
+from hpc_ds.studies.neutron_star.calibration.settings import Settings, Stars
+from hpc_ds.studies.neutron_star.calibration.weights import Candidates, quantity_values
 from hpc_ds.studies.neutron_star.mock import Ensemble, MockStars, read_ensemble
 
 Array = NDArray[np.float64]

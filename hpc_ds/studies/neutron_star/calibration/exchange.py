@@ -17,10 +17,10 @@ from hpc_ds.infer.run import sample
 from hpc_ds.infer.settings import make_settings
 from hpc_ds.runtime.deadline import Deadline
 from hpc_ds.runtime.world import World
-from hpc_ds.studies.neutron_star.calibration_proposals import computed
-from hpc_ds.studies.neutron_star.calibration_settings import Settings
-from hpc_ds.studies.neutron_star.calibration_truths import Answers, Truths
-from hpc_ds.studies.neutron_star.calibration_weights import quantity_values
+from hpc_ds.studies.neutron_star.calibration.proposals import computed
+from hpc_ds.studies.neutron_star.calibration.settings import Settings
+from hpc_ds.studies.neutron_star.calibration.truths import Answers, Truths
+from hpc_ds.studies.neutron_star.calibration.weights import quantity_values
 
 Array = NDArray[np.float64]
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from hpc_ds.infer.models.neutron_star.observations import GaussianStar
 from hpc_ds.physics.neutron_star.curves import mass_radius_curves, radius_at
 from hpc_ds.physics.neutron_star.families import sound_speed_segments
-from hpc_ds.studies.neutron_star.calibration_settings import Settings
-from hpc_ds.studies.neutron_star.calibration_weights import (
+from hpc_ds.studies.neutron_star.calibration.settings import Settings
+from hpc_ds.studies.neutron_star.calibration.weights import (
     Candidates,
     Posterior,
     effective_size,

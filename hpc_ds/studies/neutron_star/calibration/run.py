@@ -17,16 +17,16 @@ from hpc_ds.runtime.deadline import Deadline
 from hpc_ds.runtime.folder import RunFolder
 from hpc_ds.runtime.progress import Progress
 from hpc_ds.runtime.world import World
-from hpc_ds.studies.neutron_star.calibration_exchange import Sampled, agreement, exchange
-from hpc_ds.studies.neutron_star.calibration_ranks import (
+from hpc_ds.studies.neutron_star.calibration.exchange import Sampled, agreement, exchange
+from hpc_ds.studies.neutron_star.calibration.ranks import (
     LEVELS,
     binomial_error,
     coverage,
     histogram,
     uniformity,
 )
-from hpc_ds.studies.neutron_star.calibration_settings import Settings, scale_settings
-from hpc_ds.studies.neutron_star.calibration_truths import (
+from hpc_ds.studies.neutron_star.calibration.settings import Settings
+from hpc_ds.studies.neutron_star.calibration.truths import (
     Answers,
     Truths,
     answer,
@@ -34,10 +34,8 @@ from hpc_ds.studies.neutron_star.calibration_truths import (
     mock_truths,
     read_candidates,
 )
-from hpc_ds.studies.neutron_star.calibration_weights import MASSES, QUANTILES, Candidates, quantity_names
+from hpc_ds.studies.neutron_star.calibration.weights import MASSES, QUANTILES, Candidates, quantity_names
 from hpc_ds.studies.neutron_star.mock import read_ensemble
-
-__all__ = ["FEWEST_EFFECTIVE", "Settings", "calibrate", "read_answers", "run", "scale_settings", "summary"]
 
 Tell = Callable[[str], None]
 
