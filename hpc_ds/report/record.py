@@ -61,6 +61,23 @@ def read_record(folder: str | Path, kind: str) -> Record:
     )
 
 
+def finished_study(folder: str | Path) -> Record:
+    """Read what is common to all runs from `folder`, which must be a study's that came to its end.
+
+    Raises
+    ------
+    InputError
+        As of `read_record`, or the study is not finished.
+    """
+    record = read_record(folder, "study")
+    if not record.summary:
+        raise InputError(
+            f"{record.folder}: the study is not finished (state: {record.state or 'unknown'}); run the same command "
+            "again to finish it"
+        )
+    return record
+
+
 def kind_of(folder: str | Path) -> str:
     """Return the engine that wrote the run in `folder`; empty where the folder does not say.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
-from hpc_ds.report.record import read_record
+from hpc_ds.report.record import finished_study
 from hpc_ds.runtime.errors import InputError
 from hpc_ds.runtime.suggest import unknown
 
@@ -27,13 +27,7 @@ def html(folder: Path) -> str:
         It is no run folder of a study, is not finished, is of a study that has no page, or holds a damaged file.
     """
     path = Path(folder)
-    record = read_record(path, "study")
-    if not record.summary:
-        state = record.state or "unknown"
-        raise InputError(
-            f"{path}: the study is not finished (state: {state}); run the same command again to finish it"
-        )
-    study = str(record.summary.get("study"))
+    study = str(finished_study(path).summary.get("study"))
     if study not in PAGES:
         raise InputError(f"{path / 'summary.json'}: study '{study}': {unknown(study, PAGES)}")
     return str(import_module(PAGES[study]).html(path))

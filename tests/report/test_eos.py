@@ -1,6 +1,7 @@
 """The section of a run on neutron stars: its figures, sentences and tables, and the wording of the whole page."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -116,11 +117,29 @@ def test_page_asks_of_matter_and_draws_it(run):
     )
     assert text.index('id="matter"') < text.index('id="models"') < text.index('id="parameters"')
     for model in ("3 segments", "5 segments"):
-        assert f'aria-label="Mass against radius by {model}, with the prior and 3 stars"' in text
-        assert f'aria-label="Pressure against energy density by {model}, with the prior"' in text
-        assert f'aria-label="Information gained about each segment by {model}, in bits"' in text
-    assert ">J0030+0451<" in text and "A triangle at the edge" in text
+        bands = f"prior and posterior of {model}"
+        assert f'aria-label="Radius and mass of three observed stars with the bands of {bands}"' in text
+        assert f'aria-label="Pressure against energy density: {bands}"' in text
+    for number in ("three", "five"):
+        assert f'aria-label="Information gained about each of {number} segments, in bits"' in text
+    assert ">J0030+0451<" in text and "<title>X7: 1.39 ± 0.43 solar masses, 10.83 ± 1.4 km</title>" in text
+    assert "(pulse profiles: diamonds, masses only: triangles and others: dots)" in text
+    assert "A triangle at the edge" in text and "exact posterior" not in text and "networks" not in text
     assert ">5.3–8<" in text  # the upper one of five segments
+
+
+def test_segments_end_where_the_run_says(run, summary, fake_run):
+    summary["options"]["density_ratio"] = 32.0
+    fake_run.write("summary.json", json.dumps(summary))
+    text = page(run)
+    assert ">16–32<" in text and ">5.3–8<" not in text
+    assert "(4 and 5, above 8 times nuclear density)" in text
+
+
+def test_information_below_zero_is_none(run):
+    text = page(run)
+    assert "give 1.50, 0.90, 0.60, 0.10 and 0 bits" in text
+    assert "−0.01" not in text
 
 
 def test_other_runs_have_no_such_section(fake_run):
@@ -132,15 +151,15 @@ def test_hardly_constrained_segments_are_named(summary):
     assert lines[0].startswith(
         "The radius of a star of 1.4 solar masses is 11.98 ± 0.41 km (95 %: 11.20 to 12.80) and"
     )
-    assert "Of segments 4 and 5" in lines[1] and "0.25 bits" in lines[1]
-    assert len(eos.sentences(summary, summary["models"][0])) == 1
+    assert "(4 and 5, above 3.5 times nuclear density) are hardly constrained" in lines[1]
+    assert "Every segment is constrained" in eos.sentences(summary, summary["models"][0])[1]
     assert eos.sentences({**summary, "model": "spectrum"}, summary["models"][1]) == []
 
 
 def test_evidence_given_the_cuts_is_larger_by_the_share_that_meets_them(summary):
     table = eos.cuts(summary)
     assert "a maximum mass of 1.97 and no sound faster than light" in table.caption
-    name, share, evidence, given = rows(table)[0]
+    name, evidence, share, given = rows(table)[0]
     assert (name, share) == ("3 segments", "50.0 ± 1.0 %")
     assert evidence == "−37.000 ± 0.031"
     assert given == "−36.307 ± 0.037"  # + ln 2; the errors .031 and .01 / .5 together
@@ -149,11 +168,13 @@ def test_evidence_given_the_cuts_is_larger_by_the_share_that_meets_them(summary)
     assert eos.cuts(summary) is None
 
 
-def test_stars_are_told_with_errors_and_sources(summary):
-    assert rows(eos.stars(summary)) == [
-        ["J0030+0451", "1.34 −0.16 +0.15", "12.7 −1.2 +1.1", "pulse profile", "Riley et al. 2019; ST+PST"],
-        ["J0348+0432", "2.010 ± 0.040", "–", "mass", "Antoniadis et al. 2013"],
-        ["X7", "1.39 ± 0.43", "10.8 ± 1.4", "grid of likelihoods", "–"],
+def test_stars_are_told_with_errors_and_sources(run):
+    body = page(run).partition("<caption>The stars</caption>")[2].partition("</table>")[0]
+    told = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in body.split("<tr>")[2:]]
+    assert told == [
+        ["J0030+0451", "1.34 −0.16 +0.15", "12.71 −1.19 +1.14", "Riley et al. 2019", "pulse profile; ST+PST"],
+        ["J0348+0432", "2.01 ± 0.04", "–", "Antoniadis et al. 2013", "mass"],
+        ["X7", "1.39 ± 0.43", "10.83 ± 1.4", "–", "grid of likelihoods"],
     ]
 
 
@@ -163,7 +184,7 @@ def test_terminal_tells_the_same(summary):
     console = Console(width=150, record=True)
     console.print(tables.terminal(summary))
     told = console.export_text()
-    assert "What the cuts leave" in told and "Of segments 4 and 5" in told
+    assert "What the cuts leave" in told and "(4 and 5, above 3.5" in told
 
 
 def test_comparison_lists_radius_and_heaviest_star(run):

@@ -36,8 +36,11 @@ READ_2009 = {
 }
 """log10 p1 (dyn/cm2), Gamma1, Gamma2, Gamma3 of Read, Lackey, Owen & Friedman (2009, PRD 79, 124032, table III)."""
 
+DENSITY_RATIO = 8.0
+"""Energy densities at the upper and the lower end of the segments of Fujimoto, Fukushima & Murase; the lower one is
+nuclear density."""
+
 _CORE_EDGES = (10.0**14.7, 1e15)  # g/cm3, rho_1 (where the pressure is p1) and rho_2 of Read et al.
-_SEGMENT_RATIO = 8.0
 _SURFACE_GAMMA = 4.0 / 3.0  # below the first row of a table, where electrons are relativistic
 _FIT_RANGE = (1e6, 6e15)  # g/cm3
 _FIT_ROWS = 400
@@ -117,7 +120,7 @@ def read_2009(*names: str) -> EosBatch:
 
 
 def sound_speed_segments(
-    speeds_squared: ArrayLike, ratio: float = _SEGMENT_RATIO, crust: Edge | None = None
+    speeds_squared: ArrayLike, ratio: float = DENSITY_RATIO, crust: Edge | None = None
 ) -> EosBatch:
     """Return the equations of state of Fujimoto, Fukushima & Murase (2018, PRD 98, 023019) above the SLy crust.
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_NOTHING = 0.005  # bits
-_DENSITIES = (1, 2, 3, 4, 6, 8)
-_ABOVE = (200, 400, 800)
+_DENSITIES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 100)
+_ABOVE = tuple(200 * 2**k for k in range(7))
+_UPRIGHT = 5  # segments whose names have room beside each other
 _PRESSURES = (1, 10, 100, 1000)
 _RADIUS_ERRORS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
 
@@ -28,16 +28,14 @@ def pressure(study: Study, key: str = "pressure") -> tuple[str, str]:
     """Draw the bands of the pressure given the stars of the networks; return figure and caption."""
     said = ["grey the prior"]
     if study.bands("pressure_density", "posterior") is not None:
-        said.append("blue the exact posterior")
+        said.append(f"blue the {study.posterior}")
     rows = study.members("pressure_density")
     if rows is not None:
         said.append(f"orange the mean of {naming.networks(len(rows))} with its standard deviation (dashed)")
-    label = "Pressure against energy density: prior, networks and exact posterior"
+    label = f"Pressure against energy density: {wording.spoken(study.answers('pressure_density'))}"
     drawn = svg.render(_pressure, study, "posterior", key=key, label=label, size=(svg.HALF[0], 3.4))
-    return (
-        drawn,
-        f"The equation of state given {naming.stars(study.items('observations'))}: {wording.spoken(said)}.",
-    )
+    stars = naming.stars(study.items("observations"))
+    return drawn, f"The equation of state given {stars}, with bands of 68 and 95 %: {wording.spoken(said)}."
 
 
 def pressure_of_all(study: Study, key: str = "pressure-all") -> tuple[str, str] | None:
@@ -63,11 +61,13 @@ def speeds(study: Study, key: str = "speeds") -> tuple[str, str]:
 
 def gains(study: Study, key: str = "gains") -> tuple[str, str] | None:
     """Draw what the stars tell of each segment in bits; None where that is not known."""
-    rows = [(words.gains(study, which), role) for which, role in _GAINS]
-    if not any(one for one, _ in rows):
+    rows = [(words.gains(study.part(which)), role) for which, role in _GAINS]
+    known = [(values, role) for values, role in rows if values]
+    if not known:
         return None
-    label = "Information gained about each segment, in bits"
-    drawn = svg.render(_gains, rows, key=key, label=label, size=(svg.HALF[0], 3.1))
+    segments = max(len(values) for values, _ in known)
+    label = f"Information gained about each of {naming.number(segments)} segments, in bits"
+    drawn = svg.render(_gains, study, known, key=key, label=label, size=(svg.HALF[0], 3.1))
     return drawn, (
         "What is learnt of each segment: the relative entropy of its posterior to the prior. One bit halves the range "
         "that is left; the line is where the page begins to call a segment constrained."
@@ -90,7 +90,7 @@ def _pressure(figure: Figure, study: Study, which: str) -> None:
     drawn = []
     for name, role, label in (
         ("prior", drawing.PRIOR, "prior"),
-        (which, drawing.ALL if which == "posterior_all" else drawing.POSTERIOR, "exact posterior"),
+        (which, drawing.ALL if which == "posterior_all" else drawing.POSTERIOR, study.posterior),
     ):
         rows = study.bands("pressure_density", name)
         if rows is not None:
@@ -128,7 +128,7 @@ def _others(axes: Axes, study: Study, density: np.ndarray, which: str) -> list[A
 def _log_log(axes: Axes, density: np.ndarray) -> None:
     """Make both axes logarithmic, and write energy densities in MeV/fm³ above the panel."""
     axes.set(xscale="log", yscale="log", xlim=(density.min(), density.max()))
-    axes.set_xticks([at for at in _DENSITIES if density.min() <= at * 1.001 and at <= density.max() * 1.001])
+    axes.set_xticks(_within(_DENSITIES, density))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     low, high = axes.get_ylim()
     axes.set_yticks([at for at in _PRESSURES if low <= at <= high])
@@ -139,10 +139,15 @@ def _log_log(axes: Axes, density: np.ndarray) -> None:
     top = axes.secondary_xaxis(
         "top", functions=(partial(np.multiply, unit), partial(np.multiply, 1.0 / unit))
     )
-    top.set_xticks(_ABOVE, [f"{at:g}" for at in _ABOVE])
+    above = _within(_ABOVE, unit * density)
+    top.set_xticks(above, [f"{at:g}" for at in above])
     top.set_xlabel("energy density / MeV fm⁻³", fontsize=8)
     for axis in (axes.xaxis, axes.yaxis, top.xaxis):
         axis.set_ticks([], minor=True)
+
+
+def _within(ticks: Sequence[int], values: np.ndarray) -> list[int]:
+    return [at for at in ticks if values.min() <= at * 1.001 and at <= values.max() * 1.001]
 
 
 def _speeds(figure: Figure, study: Study) -> None:
@@ -178,7 +183,7 @@ def _speeds(figure: Figure, study: Study) -> None:
         _dots(axes, place, members)
         entries.append(drawing.line_key(drawing.NETWORK, "networks", marker="o", ms=4, lw=1.4))
     axes.set_ylim(0, 1)
-    _segments(axes, count)
+    _segments(axes, naming.segments(count, study.density_ratio))
     axes.set_ylabel("squared speed of sound / c²")
     drawing.key_above(axes, entries)
 
@@ -200,19 +205,17 @@ def _dots(axes: Axes, place: np.ndarray, members: np.ndarray) -> None:
     axes.errorbar(place, mean, sd, fmt="_", ms=9, mew=1.4, elinewidth=1.1, capsize=2.5, color=colour)
 
 
-def _gains(figure: Figure, rows: Sequence[tuple[list[float], str]]) -> None:
+def _gains(figure: Figure, study: Study, known: Sequence[tuple[list[float], str]]) -> None:
     axes = figure.subplots()
-    known = [(values, role) for values, role in rows if values]
     width = 0.72 / len(known)
     for number, (values, role) in enumerate(known):
         place = np.arange(len(values)) + width * (number - 0.5 * (len(known) - 1))
-        # An estimate below zero is one of nothing learnt.
-        heights = np.maximum(values, 0.0)
-        axes.bar(place, heights, 0.92 * width, color=svg.colour(role), alpha=0.85)
-        for x, height in zip(place, heights, strict=True):
+        axes.bar(place, values, 0.92 * width, color=svg.colour(role), alpha=0.85)
+        for x, height in zip(place, values, strict=True):
+            told = words.bits(height)
             axes.annotate(
-                wording.fraction(height) if height >= _NOTHING else "0",
-                (x, words.HARDLY if _NOTHING <= height < words.HARDLY else height),
+                told,
+                (x, words.HARDLY if height < words.HARDLY and told != "0" else height),
                 xytext=(0, 2),
                 textcoords="offset points",
                 ha="center",
@@ -221,15 +224,15 @@ def _gains(figure: Figure, rows: Sequence[tuple[list[float], str]]) -> None:
     axes.axhline(words.HARDLY, color=svg.colour("muted"), lw=0.8, ls=(0, (4, 2)))
     axes.axhline(0, color=svg.colour("muted"), lw=0.7)
     axes.margins(y=0.1)
-    _segments(axes, max(len(values) for values, _ in known))
+    _segments(axes, naming.segments(max(len(values) for values, _ in known), study.density_ratio))
     axes.set_ylabel("information gain / bits")
-    names = {drawing.POSTERIOR: "exact posterior", drawing.ALL: "every star"}
+    names = {drawing.POSTERIOR: study.posterior, drawing.ALL: "every star"}
     drawing.key_above(axes, [drawing.band_key(role, names[role]) for _, role in known])
 
 
-def _segments(axes: Axes, count: int) -> None:
-    axes.set_xlim(-0.55, count - 0.45)
-    axes.set_xticks(range(count), naming.segments(count))
+def _segments(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_xlim(-0.55, len(names) - 0.45)
+    axes.set_xticks(range(len(names)), names, rotation=30 if len(names) > _UPRIGHT else 0)
     axes.set_xlabel("energy density of the segment / nuclear density")
     axes.grid(visible=False, axis="x")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpc_ds.report import svg
-from hpc_ds.report.neutron_star.reader import HIGH, LOW, LOWER, MEDIAN, UPPER
+from hpc_ds.report.neutron_star.reader import HIGH, LOW, LOWER, UPPER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,11 +63,6 @@ def key_above(axes: Axes, entries: Sequence[Any]) -> None:
         handlelength=1.3,
         handletextpad=0.5,
     )
-
-
-def middle(rows: np.ndarray) -> np.ndarray:
-    """Return the median (n,) of quantiles (5, n)."""
-    return rows[MEDIAN]
 
 
 def label_apart(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from hpc_ds.report.wording import count, spoken
+from hpc_ds.report.wording import count, finite, spoken
 
 _SMALL = (
     "no",
@@ -34,7 +34,6 @@ _KINDS = {
     "mass": "masses only",
 }
 _SHAPES = {"quiescent": "dots", "burster": "squares", "pulse profile": "diamonds", "mass": "triangles"}
-_RATIO = 8.0  # energy densities at the ends of the segments
 
 
 def number(value: int) -> str:
@@ -54,15 +53,30 @@ def networks(members: int) -> str:
 
 def star(one: Mapping[str, Any]) -> str:
     """Write one star with its numbers, for the reader who points at it."""
-    mass = f"{one['mass']:g} {errors(one.get('mass_errors'))} solar masses"
-    radius = "" if one.get("radius") is None else f", {one['radius']:g} {errors(one.get('radius_errors'))} km"
-    return f"{one['name']}: {mass}{radius} ({one.get('source') or one.get('kind')})"
+    radius = "" if one.get("radius") is None else f", {measured(one, 'radius')} km"
+    known = one.get("source") or one.get("kind")
+    return f"{one['name']}: {measured(one, 'mass')} solar masses{radius}{f' ({known})' if known else ''}"
+
+
+def measured(one: Mapping[str, Any], what: str) -> str:
+    """Write the mass or radius of a star with its errors, down to their third digit: published ones have no more."""
+    value, errors = finite(one.get(what)), one.get(f"{what}_errors")
+    if value is None or not errors:
+        return "–"
+    decimals = 2 - math.floor(math.log10(min(errors) or 1.0))
+    told, low, high = (f"{round(number, decimals):.10g}" for number in (value, *errors))
+    return f"{told} ± {low}" if low == high else f"{told} −{low} +{high}"
+
+
+def kind_of(one: Mapping[str, Any]) -> str:
+    """Return how a star was measured; a radius that is not there makes it one of mass."""
+    return "mass" if one.get("radius") is None else str(one.get("kind") or "others")
 
 
 def markers(observed: Sequence[Mapping[str, Any]]) -> str:
     """Say which marker stands for which kind of star."""
-    kinds = dict.fromkeys(str(one.get("kind")) for one in observed)
-    return spoken([f"{_KINDS.get(kind, kind)}: {_SHAPES.get(kind, 'dots')}" for kind in kinds]) or "none"
+    kinds = dict.fromkeys(kind_of(one) for one in observed)
+    return spoken([f"{_KINDS.get(kind, kind)}: {_SHAPES.get(kind, 'dots')}" for kind in kinds])
 
 
 def quantity(name: str) -> str:
@@ -74,14 +88,15 @@ def quantity(name: str) -> str:
     return {"maximum_mass": "max. mass"}.get(name, name)
 
 
-def edges(segments: int) -> list[float]:
-    """Return the energy densities between segments in units of nuclear density, both ends included."""
-    return [_RATIO ** (place / segments) for place in range(segments + 1)]
+def edges(segments: int, ratio: float | None = None) -> list[float]:
+    """Return the energy densities between segments in units of nuclear density, from 1 to `ratio`."""
+    highest = ratio or _usual_ratio()
+    return [highest ** (place / segments) for place in range(segments + 1)]
 
 
-def segments(number_of: int) -> list[str]:
+def segments(number_of: int, ratio: float | None = None) -> list[str]:
     """Write the range of each segment in units of nuclear density."""
-    ends = [f"{end:.1f}".removesuffix(".0") for end in edges(number_of)] if number_of else []
+    ends = [f"{end:.1f}".removesuffix(".0") for end in edges(number_of, ratio)] if number_of else []
     return [f"{low}–{high}" for low, high in pairwise(ends)]
 
 
@@ -93,7 +108,8 @@ def nuclear_density() -> float:
     return float(NUCLEAR_DENSITY)
 
 
-def errors(pair: Any) -> str:
-    """Write the errors below and above a value."""
-    low, high = pair if isinstance(pair, Sequence) and len(pair) == 2 else (math.nan, math.nan)
-    return f"± {low:g}" if low == high else f"−{low:g} +{high:g}"
+def _usual_ratio() -> float:
+    """Return the energy densities at the ends of the segments where nobody asked for others."""
+    from hpc_ds.physics.neutron_star.families import DENSITY_RATIO  # as above
+
+    return DENSITY_RATIO

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hpc_ds.report.record import Record, read_record
+from hpc_ds.report.record import Record, finished_study
 from hpc_ds.report.wording import finite
 from hpc_ds.runtime.errors import InputError
 
@@ -49,6 +49,16 @@ class Study(Record):
     built: tuple[str, ...]
     """Those of `STAGES` that have a report."""
 
+    @property
+    def posterior(self) -> str:
+        """What the posterior is called: an exact one beside networks, which come near it."""
+        return "posterior" if self.members("mass_radius") is None else "exact posterior"
+
+    @property
+    def density_ratio(self) -> float | None:
+        """Energy densities at the upper and the lower end of the segments; None where it is the usual one."""
+        return finite(self.part("options").get("density_ratio"))
+
     def part(self, name: str) -> Mapping[str, Any]:
         """Return an item of the summary that is a table; an empty one where it is missing or null."""
         found = self.summary.get(name)
@@ -70,6 +80,16 @@ class Study(Record):
     def members(self, group: str) -> np.ndarray | None:
         """Return what each network of the ensemble says, (members, n); None where there is none."""
         return _known(self.compared.get(group, {}).get("members"))
+
+    def answers(self, group: str) -> list[str]:
+        """Name what a group has: prior, networks, exact posterior of 5 segments."""
+        model = self.part("posterior").get("name")
+        known = {
+            "prior": self.bands(group, "prior"),
+            "networks": self.members(group),
+            f"{self.posterior} of {model}" if model else self.posterior: self.bands(group, "posterior"),
+        }
+        return [name for name, rows in known.items() if rows is not None]
 
     def prior_at(self, group: str, at: float) -> Estimate | None:
         """Return a radius or pressure at a place under the prior: median, half the 68 % interval, 95 % interval."""
@@ -116,9 +136,7 @@ def load(folder: Path) -> Study:
     InputError
         It is no run folder of this study, is not finished, or holds a damaged file.
     """
-    record = read_record(folder, "study")
-    if not record.summary:
-        raise InputError(f"{folder}: the study is not finished (no summary.json); run the same command again")
+    record = finished_study(folder)
     comparison = record.folder / "comparison.h5"
     compared = _groups(comparison, (*_AXES, "radius_error"))
     _check(comparison, compared)

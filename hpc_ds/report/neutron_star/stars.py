@@ -13,6 +13,7 @@ from hpc_ds.report import svg
 from hpc_ds.report.neutron_star import drawing, naming
 from hpc_ds.report.neutron_star import wording as words
 from hpc_ds.report.neutron_star.reader import HIGH, LOW, MEDIAN, Study
+from hpc_ds.report.wording import spoken
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,17 +23,19 @@ Star = Mapping[str, Any]
 
 SIZE = (svg.WIDE[0], 4.3)
 _NAME_SIZE = 7.0
+_MOST_NAMED = 24
 _RADII, _MASSES = (6.5, 16.0), (0.5, 2.6)
 _MARKERS = {"pulse profile": "D", "mass": ">", "quiescent": "o", "burster": "s"}
 _HOVER = "star:"  # what `_titled` turns into a text that is seen when the mouse rests on the star
 _HALO = "paint-order:stroke;stroke:var(--page);stroke-width:2.5px;stroke-linejoin:round"
 
 
-def fourteen(study: Study, key: str = "mass-radius") -> tuple[str, str]:
-    """Draw the stars of the network with all bands; return figure and caption."""
+def given(study: Study, key: str = "mass-radius") -> tuple[str, str]:
+    """Draw the stars that are given with all bands; return figure and caption."""
     stars = study.items("observations")
-    label = f"Radius and mass of {naming.stars(stars)} with the bands of prior, networks and exact posterior"
-    drawn = svg.render(_fourteen, study, stars, key=key, label=label, size=SIZE)
+    bands = spoken(study.answers("mass_radius"))
+    label = f"Radius and mass of {naming.stars(stars)} with the bands of {bands}"
+    drawn = svg.render(_given, study, stars, key=key, label=label, size=SIZE)
     return _titled(drawn, stars), _caption(study, stars)
 
 
@@ -53,16 +56,16 @@ def every(study: Study, key: str = "mass-radius-all") -> tuple[str, str] | None:
     )
     return _titled(drawn, stars), (
         f"The same plane with {naming.stars(stars)}{more}. Bands: the exact posterior given all of them, 68 and 95 %; "
-        "dotted: the 95 % of the posterior above. A triangle at the edge is a star of which only the mass is known."
+        f"dotted: the 95 % of the posterior above. {_EDGE if _alone(stars) else ''}".rstrip()
     )
 
 
-def _fourteen(figure: Figure, study: Study, stars: Sequence[Star]) -> None:
+def _given(figure: Figure, study: Study, stars: Sequence[Star]) -> None:
     axes, entries = _plane(figure), []
     entries += _prior(axes, study)
     rows = study.bands("mass_radius", "posterior")
     if rows is not None:
-        entries.append(_posterior(axes, study, rows, drawing.POSTERIOR, "exact posterior"))
+        entries.append(_posterior(axes, study, rows, drawing.POSTERIOR, study.posterior))
     entries += _networks(axes, study)
     _draw(axes, stars, [])
     drawing.key_above(axes, entries)
@@ -136,7 +139,7 @@ def _draw(axes: Axes, stars: Sequence[Star], faint: Sequence[Star]) -> None:
         if star.get("radius") is not None:
             low, high = star["radius_errors"]
             axes.plot([x - low, x + high], [y, y], **style)
-        marker = _MARKERS.get(str(star.get("kind")), "o")
+        marker = _MARKERS.get(naming.kind_of(star), "o")
         (dot,) = axes.plot(
             [x], [y], marker, ms=3 if weak else 4.2, mew=0, color=colour, zorder=6, clip_on=False
         )
@@ -145,7 +148,7 @@ def _draw(axes: Axes, stars: Sequence[Star], faint: Sequence[Star]) -> None:
 
 def _name(axes: Axes, stars: Sequence[Star], others: Sequence[Star]) -> None:
     spots = [_spot(star) for star in (*others, *stars)]
-    if stars:
+    if 0 < len(stars) <= _MOST_NAMED:
         names = [str(star["name"]) for star in stars]
         drawing.label_apart(axes, spots, names, _NAME_SIZE, len(others), _HOVER)
 
@@ -153,6 +156,11 @@ def _name(axes: Axes, stars: Sequence[Star], others: Sequence[Star]) -> None:
 def _spot(star: Star) -> tuple[float, float]:
     radius = _RADII[1] if star.get("radius") is None else float(star["radius"])
     return float(np.clip(radius, *_RADII)), float(np.clip(star["mass"], *_MASSES))
+
+
+def _alone(stars: Sequence[Star]) -> bool:
+    """Tell whether only the mass is known of one of them."""
+    return any(star.get("radius") is None for star in stars)
 
 
 def _names(study: Study) -> set[Any]:
@@ -174,16 +182,20 @@ def _titled(drawn: str, stars: Sequence[Star]) -> str:
 def _caption(study: Study, stars: Sequence[Star]) -> str:
     rows = study.members("mass_radius")
     parts = [
-        f"{naming.stars(stars).capitalize()} with their published errors ({naming.markers(stars)}); the mouse shows "
-        "their numbers."
+        f"{naming.stars(stars).capitalize()} with their errors ({naming.markers(stars)}); the mouse shows the numbers."
     ]
+    parts += [_EDGE] if _alone(stars) else []
     if study.bands("mass_radius", "prior") is not None:
         parts.append("Grey: what the prior allows before any radius is measured, 68 and 95 %.")
     if study.bands("mass_radius", "posterior") is not None:
-        parts.append("Blue: the exact posterior, 68 and 95 %.")
+        parts.append(f"Blue: the {study.posterior}, 68 and 95 %.")
     if rows is not None:
         each = "thin lines" if len(rows) > 1 else "the thin line"
         parts.append(
             f"Orange: {naming.networks(len(rows))} ({each}), their mean and its standard deviation (dashed)."
         )
+    parts.append("A band ends where fewer than one equation of state in twenty has such a star.")
     return " ".join(parts)
+
+
+_EDGE = "A triangle at the edge is a star of which only the mass is known."

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ _STAGES = {
     "posterior-all": "exact posterior, every star",
     "calibration": "calibration",
 }
+_FORMS = {"grid": "grid of likelihoods", "samples": "samples"}
 
 
 def answers(study: Study) -> Table | None:
@@ -47,9 +49,9 @@ def speeds(study: Study) -> Table | None:
     rows, members = [], study.members("sound_speed")
     count = len(parameters) or (0 if members is None else members.shape[1])
     mean, sd = (None, None) if members is None else words.moments(members)
-    bits, bits_all = words.gains(study, "posterior"), words.gains(study, "posterior_all")
+    bits, bits_all = (words.gains(study.part(which)) for which in ("posterior", "posterior_all"))
     apart = study.part("agreement").get("difference") or []
-    for place, span in enumerate(naming.segments(count)):
+    for place, span in enumerate(naming.segments(count, study.density_ratio)):
         exact = list(parameters.values())[place] if parameters else {}
         network = None if mean is None or sd is None else Estimate(mean[place], _number(sd[place]))
         rows.append(
@@ -81,20 +83,9 @@ def models(study: Study) -> Table | None:
     """Tabulate the evidence of each number of segments, also given that the prior's cut is met."""
     rows = []
     for entry in study.items("models"):
-        value, error = finite(entry.get("log_evidence")), finite(entry.get("log_evidence_error"))
-        share = finite(entry.get("prior_share"))
-        of_share = finite(entry.get("prior_share_error")) or 0.0
-        given = None if value is None or not share else value - float(np.log(share))
-        both = np.hypot(error or 0.0, of_share / share) if share else error
-        rows.append(
-            (
-                Cell(str(entry.get("name"))),
-                Cell(wording.with_error(value, error)),
-                Cell(wording.percent(finite(entry.get("probability")))),
-                Cell(_share(share, entry.get("prior_share_error"))),
-                Cell(wording.with_error(given, both)),
-            )
-        )
+        evidence, *given = given_cuts(entry)
+        probability = Cell(wording.percent(finite(entry.get("probability"))))
+        rows.append((Cell(str(entry.get("name"))), evidence, probability, *given))
     header = (
         "model",
         "log evidence",
@@ -103,6 +94,18 @@ def models(study: Study) -> Table | None:
         "log evidence\ngiven the cut",
     )
     return Table("Evidence by number of segments (natural logarithms)", header, tuple(rows)) if rows else None
+
+
+def given_cuts(entry: Mapping[str, Any]) -> tuple[Cell, Cell, Cell]:
+    """Write a model's log evidence, the share of its prior that meets the cuts, and the log evidence if it does."""
+    value, error = finite(entry.get("log_evidence")), finite(entry.get("log_evidence_error"))
+    share, of_share = finite(entry.get("prior_share")), finite(entry.get("prior_share_error")) or 0.0
+    evidence = Cell(wording.with_error(value, error))
+    if not share:
+        return evidence, Cell("–"), Cell("–")
+    met = f"{wording.with_error(100 * share, 100 * of_share)} %"
+    given = None if value is None else value - math.log(share)
+    return evidence, Cell(met), Cell(wording.with_error(given, math.hypot(error or 0.0, of_share / share)))
 
 
 def radius_errors(study: Study) -> Table | None:
@@ -170,12 +173,13 @@ def stars(study: Study) -> list[Table]:
         ("Stars that networks and exact posterior are given", seen),
         ("Further stars of the exact posterior given every star", others),
     )
+    return [of_stars(caption, group) for caption, group in parts if group]
+
+
+def of_stars(caption: str, observed: Sequence[Mapping[str, Any]]) -> Table:
+    """Tabulate stars with their numbers and where they were published."""
     header = ("star", "mass /\nsolar masses", "radius / km", "source", "kind; how")
-    return [
-        Table(caption, header, tuple(_star(one) for one in group), prose=frozenset({0, 3, 4}))
-        for caption, group in parts
-        if group
-    ]
+    return Table(caption, header, tuple(_star(one) for one in observed), prose=frozenset({0, 3, 4}))
 
 
 def stages(study: Study) -> Table:
@@ -208,12 +212,13 @@ def _answers() -> tuple[tuple[str, str, str, float], ...]:
 
 
 def _star(one: Mapping[str, Any]) -> tuple[Cell, ...]:
-    how = "; ".join(str(part) for part in (one.get("kind"), one.get("method")) if part)
+    form = _FORMS.get(str(one.get("form")))
+    how = "; ".join(str(part) for part in (one.get("kind"), form, one.get("method")) if part)
     how = how.replace(" %", "\u00a0%")
     return (
         Cell(str(one.get("name"))),
-        Cell(_measured(one, "mass")),
-        Cell(_measured(one, "radius")),
+        Cell(naming.measured(one, "mass")),
+        Cell(naming.measured(one, "radius")),
         Cell(str(one.get("source") or "–")),
         Cell(how or "–"),
     )
@@ -268,15 +273,7 @@ def _far(value: Any) -> Cell:
 
 def _bits(values: list[float], place: int) -> Cell:
     found = values[place] if place < len(values) else None
-    text = wording.fraction(found if found is None else round(found, 2) + 0.0)
-    return Cell(text, warn=found is not None and found < words.HARDLY)
-
-
-def _share(value: Any, error: Any) -> str:
-    share, wrong = finite(value), finite(error)
-    if share is None:
-        return "–"
-    return f"{wording.fraction(100 * share, 1)} ± {wording.fraction(100 * (wrong or 0.0), 1)} %"
+    return Cell("–") if found is None else Cell(words.bits(found), warn=found < words.HARDLY)
 
 
 def _held(part: Mapping[str, Any], one: Mapping[str, Any], level: int) -> Cell:
@@ -287,11 +284,6 @@ def _held(part: Mapping[str, Any], one: Mapping[str, Any], level: int) -> Cell:
     if found is None or right is None or error is None:
         return Cell("–")
     return Cell(f"{100 * found:.0f}", warn=abs(found - right) > max(_SHARE, 3 * error))
-
-
-def _measured(one: Mapping[str, Any], what: str) -> str:
-    value = finite(one.get(what))
-    return "–" if value is None else f"{value:g} {naming.errors(one.get(f'{what}_errors'))}"
 
 
 def _took(value: Any) -> str:

@@ -34,6 +34,7 @@ NARROW = 0.85
 FEW_NETWORKS = 5
 """A spread over fewer networks is itself uncertain by a third or more."""
 
+_NOTHING = 0.005  # bits that round to none
 _UPPER = 2  # segments, the highest ones, whose width is always told
 
 
@@ -104,12 +105,17 @@ def narrowed(study: Study) -> str:
 
 def constrained(study: Study) -> str:
     """Say by the numbers which segments the stars constrain, and plainly which they hardly do."""
-    bits = gains(study, "posterior")
-    if not bits:
+    told = learnt(study.part("posterior"), study.density_ratio)
+    return f"{told} {_upper_widths(study)}".rstrip() if told else ""
+
+
+def learnt(entry: Mapping[str, Any], ratio: float | None) -> str:
+    """Say how much is learnt of each segment of a model, whose densities have this `ratio`; empty where unknown."""
+    known = gains(entry)
+    if not known:
         return ""
-    told = spoken([fraction(max(one, 0.0)) for one in bits])
-    opening = f"From the lowest density up the stars, and the cut on the maximum mass, give {told} bits."
-    return " ".join(part for part in (opening, _weak(bits), _upper_widths(study)) if part)
+    told = spoken([bits(one) for one in known])
+    return f"From the lowest density up the stars, and the cuts on the prior, give {told} bits. {_weak(known, ratio)}"
 
 
 def radius_summary(study: Study) -> str:
@@ -175,10 +181,18 @@ def row(study: Study, name: str) -> np.ndarray:
     return _floats(values)
 
 
-def gains(study: Study, which: str) -> list[float]:
-    """Return the information gained about each segment in bits; empty where it is missing."""
-    values = [finite(one) for one in study.part(which).get("information_gain") or []]
-    return [one for one in values if one is not None] if None not in values else []
+def gains(entry: Mapping[str, Any]) -> list[float]:
+    """Return the information gained about each segment in bits; empty where it is missing.
+
+    An estimate below zero is one of nothing learnt.
+    """
+    values = [finite(one) for one in entry.get("information_gain") or []]
+    return [max(0.0, one) for one in values if one is not None] if None not in values else []
+
+
+def bits(gain: float) -> str:
+    """Write an information gain."""
+    return fraction(gain) if gain >= _NOTHING else "0"
 
 
 def _floats(values: Any) -> np.ndarray:
@@ -187,16 +201,16 @@ def _floats(values: Any) -> np.ndarray:
     return np.array([np.nan if one is None else one for one in known], dtype=float)
 
 
-def _weak(bits: Sequence[float]) -> str:
+def _weak(known: Sequence[float], ratio: float | None) -> str:
     """Name the segments of which next to nothing is learnt."""
-    weak = [place for place, one in enumerate(bits) if one < HARDLY]
+    weak = [place for place, one in enumerate(known) if one < HARDLY]
     if not weak:
         return f"Every segment is constrained by at least {fraction(HARDLY)} bits."
-    if len(weak) == len(bits):
+    if len(weak) == len(known):
         return "None of the segments is constrained to speak of: what is seen of them is the prior."
     named = f"Segment {_named(weak)} is" if len(weak) == 1 else f"Segments {_named(weak)} are"
-    if len(weak) > 1 and weak == list(range(len(bits) - len(weak), len(bits))):
-        above = f"{edges(len(bits))[weak[0]]:.2g} times nuclear density"
+    if len(weak) > 1 and weak == list(range(len(known) - len(weak), len(known))):
+        above = f"{edges(len(known), ratio)[weak[0]]:.2g} times nuclear density"
         named = f"The upper {number(len(weak))} segments ({_named(weak)}, above {above}) are"
     return (
         f"{named} hardly constrained: below {fraction(HARDLY)} bits the posterior is nearly the prior, and what any "

@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from hpc_ds.report.record import Record, read_record
+from hpc_ds.report.record import Record, finished_study
 from hpc_ds.runtime.errors import InputError
 
 Entry = Mapping[str, Any]
@@ -66,10 +66,8 @@ def load(folder: Path) -> Comparison:
     InputError
         It is no run folder of this study, is not finished, or holds a damaged file.
     """
-    record = read_record(folder, "study")
-    if not record.summary:
-        raise InputError(f"{folder}: the study is not finished (no summary.json); give its command again")
-    file = folder / "results.npz"
+    record = finished_study(folder)
+    file = record.folder / "results.npz"
     try:
         with np.load(file, allow_pickle=False) as found:
             curves = {name: found[name] for name in found.files}

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hpc_ds.physics.neutron_star.curves import Curves, mass_radius_curves, radius_at, tidal_at
 from hpc_ds.physics.neutron_star.eos import EosBatch, largest_sound_speed_squared, matter
-from hpc_ds.physics.neutron_star.families import sound_speed_segments
+from hpc_ds.physics.neutron_star.families import DENSITY_RATIO, sound_speed_segments
 from hpc_ds.runtime.errors import InputError
 from hpc_ds.runtime.options import checked
 from hpc_ds.simulate.parameters import ParameterSpace
@@ -38,7 +38,7 @@ class Options(BaseModel):
     segments: int = Field(default=5, ge=1, le=16)
     """Segments of constant average speed of sound, equal in the logarithm of the energy density."""
 
-    ratio: float = Field(default=8.0, gt=1.0, le=100.0)
+    ratio: float = Field(default=DENSITY_RATIO, gt=1.0, le=100.0)
     """Energy density where they end, in units of that where they begin, 2.7e14 g/cm3; the last one goes on above."""
 
     delta: float = Field(default=0.02, gt=0.0, lt=0.5)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import hpc_ds.report as report
-from hpc_ds.report.neutron_star.naming import segments
+from hpc_ds.physics.neutron_star.observed import OBSERVED
+from hpc_ds.report.neutron_star.naming import measured, segments
 from hpc_ds.runtime.errors import InputError
 
 VOID = {"meta", "link", "br", "img", "image"}
@@ -188,7 +189,7 @@ def test_a_row_that_is_missing_is_left_out_of_the_radius_errors(fake_study, told
 def test_evidence_is_told_with_and_without_the_cut(whole):
     rows = table(whole, "Evidence by number of segments")
     assert [row[0] for row in rows[1:]] == ["3 segments", "4 segments", "5 segments", "7 segments"]
-    assert rows[1] == ["3 segments", "−34.060 ± 0.030", "51 %", "93.0 ± 0.3 %", "−33.987 ± 0.030"]
+    assert rows[1] == ["3 segments", "−34.060 ± 0.030", "51 %", "93.00 ± 0.30 %", "−33.987 ± 0.030"]
     assert math.isclose(-34.06 - math.log(0.93), -33.987, abs_tol=5e-4)
 
 
@@ -205,6 +206,24 @@ def test_segments_of_little_information_are_called_hardly_constrained(fake_study
         "0.11",
         "0.04",
     ]
+
+
+def test_information_below_zero_is_none(fake_study, told):
+    posterior = changed(fake_study.summary["posterior"], information_gain=[3.1, 2.2, 0.7, -0.004, -0.12])
+    text = told(fake_study.write(posterior=posterior))
+    assert "give 3.10, 2.20, 0.70, 0 and 0 bits" in prose(text)
+    assert [row[4] for row in table(text, "Squared speed of sound")[4:]] == ["0", "0"]
+
+
+def test_published_numbers_are_told_as_published():
+    for star in OBSERVED:
+        below, above = star.mass_errors
+        errors = f"± {below:g}" if below == above else f"−{below:g} +{above:g}"
+        assert measured(vars(star), "mass") == f"{star.mass:g} {errors}"
+
+
+def test_computed_numbers_end_at_the_third_digit_of_their_error():
+    assert measured({"mass": 1.389523, "mass_errors": [0.43361, 0.51872]}, "mass") == "1.39 −0.434 +0.519"
 
 
 def test_segments_of_much_information_are_not_called_so(fake_study, told):

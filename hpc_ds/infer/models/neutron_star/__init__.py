@@ -28,7 +28,6 @@ from hpc_ds.infer.models.neutron_star.observations import (
 )
 from hpc_ds.infer.models.neutron_star.options import (
     DEFAULT_SEGMENTS,
-    DENSITY_RATIO,
     MOST_SEGMENTS,
     EosOptions,
 )
@@ -36,7 +35,7 @@ from hpc_ds.infer.models.neutron_star.presentation import information_gain, pres
 from hpc_ds.infer.models.neutron_star.prior import EosPrior, share_of
 from hpc_ds.infer.models.neutron_star.stars import Star, chosen_stars, published_stars, read_stars
 from hpc_ds.infer.priors import uniform
-from hpc_ds.physics.neutron_star.families import Edge, sly_below
+from hpc_ds.physics.neutron_star.families import DENSITY_RATIO, Edge, sly_below
 from hpc_ds.physics.neutron_star.observed import KINDS
 from hpc_ds.physics.neutron_star.observed import Observation as Published
 from hpc_ds.runtime.errors import InputError

@@ -12,11 +12,10 @@ from hpc_ds.infer.models.neutron_star.likelihood import LOWEST_MASS
 from hpc_ds.infer.models.neutron_star.observations import LikelihoodGrid
 from hpc_ds.infer.models.neutron_star.prior import EosPrior
 from hpc_ds.infer.models.neutron_star.stars import Star
+from hpc_ds.physics.neutron_star.families import DENSITY_RATIO
 from hpc_ds.runtime.errors import InputError
 
 DEFAULT_SEGMENTS = (3, 4, 5, 7)
-DENSITY_RATIO = 8.0
-"""Energy densities at the upper and the lower end of the segments; the lower one is nuclear density."""
 MOST_SEGMENTS = 20
 
 _TRIED = 400  # draws of the prior: a cut that leaves none of them leaves less than a hundredth of it

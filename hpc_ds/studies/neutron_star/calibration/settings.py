@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hpc_ds.infer.models.neutron_star.observations import GaussianStar
+from hpc_ds.infer.models.neutron_star.options import EosOptions
 from hpc_ds.runtime.errors import InputError
 
 Stars = list[GaussianStar]
@@ -44,9 +45,9 @@ class Settings:
     """Truths, the first ones, whose posterior is sampled by replica exchange too."""
     draws: int = 3000
     tuning: int = 500
-    delta: float = 0.02
+    delta: float = EosOptions.delta
     """Squared speeds of sound are uniform between delta and 1 - delta, as in the ensemble."""
-    least_maximum_mass: float = 1.97
+    least_maximum_mass: float = EosOptions.least_maximum_mass
     """Solar masses that an equation of state must carry, as in the ensemble."""
 
     def __post_init__(self) -> None:
