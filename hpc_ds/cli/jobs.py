@@ -1,29 +1,34 @@
-"""The verb `submit`: job scripts, chains and sweeps on clusters."""
+"""The verb `hpc-ds submit`: job scripts, chains and sweeps on clusters."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hpc_ds.cli.app import app
-from hpc_ds.runtime.errors import InputError
-from hpc_ds.runtime.suggest import unknown
-from hpc_ds.studies import STUDIES
+from hpc_ds.cli.job_command import check_command, find_command, missing_files
+from hpc_ds.jobs.description import Job
+from hpc_ds.runtime.errors import EXIT_FAILURE, InputError
 
 if TYPE_CHECKING:
-    from hpc_ds.jobs.description import Job
     from hpc_ds.jobs.machines import Machine
-    from hpc_ds.jobs.sweep import Axis
 
 _JOB = "Job"
 _SCRIPT = "Script"
+
+
+def _option(field: str, *flags: str, default: str = "", panel: str = _JOB) -> Any:
+    """Return the option of a field of the job; its help is the field's docstring."""
+    text = " ".join((Job.model_fields[field].description or "").split())
+    return typer.Option(
+        *flags, help=f"{text} (default: {default})" if default else text, rich_help_panel=panel
+    )
 
 
 @app.command(context_settings={"allow_interspersed_args": False})
@@ -40,56 +45,17 @@ def submit(
             help="Time limit of a job, e.g. 30m, 6:00:00 or 1-12:00:00; needed.", rich_help_panel=_JOB
         ),
     ] = "",
-    nodes: Annotated[int, typer.Option(help="Nodes of a job.", rich_help_panel=_JOB)] = 1,
-    queue: Annotated[
-        str,
-        typer.Option(
-            "--queue",
-            "--partition",
-            "--rscgrp",
-            help="Partition, resource group or queue.",
-            rich_help_panel=_JOB,
-        ),
-    ] = "",
-    group: Annotated[
-        str,
-        typer.Option(
-            "--group", "--account", help="Project that pays: group or account.", rich_help_panel=_JOB
-        ),
-    ] = "",
-    ranks_per_node: Annotated[
-        int | None, typer.Option(help="Ranks on a node. (default: one a core)", rich_help_panel=_JOB)
-    ] = None,
-    threads: Annotated[int, typer.Option(help="Threads of a rank.", rich_help_panel=_JOB)] = 1,
-    name: Annotated[
-        str, typer.Option(help="Name of the job. (default: the run folder's)", rich_help_panel=_JOB)
-    ] = "",
-    chain: Annotated[
-        int, typer.Option(help="Jobs that follow each other until the run is done.", rich_help_panel=_JOB)
-    ] = 1,
-    requeue: Annotated[
-        bool,
-        typer.Option(
-            "--requeue", help="SLURM: requeue one job instead of a chain of jobs.", rich_help_panel=_JOB
-        ),
-    ] = False,
-    sweep: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="key=a,b,c: a run for each value of an option; repeat it for all combinations.",
-            rich_help_panel=_JOB,
-        ),
-    ] = None,
-    at_once: Annotated[
-        int | None, typer.Option(help="Most jobs of a sweep at a time.", rich_help_panel=_JOB)
-    ] = None,
-    notice: Annotated[
-        float | None,
-        typer.Option(
-            help="Seconds before the limit at which ranks are told to stop. (default: 120)",
-            rich_help_panel=_JOB,
-        ),
-    ] = None,
+    nodes: Annotated[int, _option("nodes")] = 1,
+    queue: Annotated[str, _option("queue", "--queue", "--partition", "--rscgrp")] = "",
+    group: Annotated[str, _option("group", "--group", "--account")] = "",
+    ranks_per_node: Annotated[int | None, _option("ranks_per_node", default="one a core")] = None,
+    threads: Annotated[int, _option("threads")] = 1,
+    name: Annotated[str, _option("name", default="the run folder's")] = "",
+    chain: Annotated[int, _option("chain")] = 1,
+    requeue: Annotated[bool, _option("requeue", "--requeue")] = False,
+    sweep: Annotated[list[str] | None, _option("sweep")] = None,
+    at_once: Annotated[int | None, _option("at_once")] = None,
+    notice: Annotated[float | None, _option("notice", default="120")] = None,
     out_logs: Annotated[
         str,
         typer.Option(
@@ -97,41 +63,18 @@ def submit(
             rich_help_panel=_SCRIPT,
         ),
     ] = "",
-    venv: Annotated[
-        str | None,
+    venv: Annotated[str | None, _option("venv", default="this command's", panel=_SCRIPT)] = None,
+    stage_venv: Annotated[bool, _option("stage_venv", "--stage-venv", panel=_SCRIPT)] = False,
+    module: Annotated[list[str] | None, _option("modules", "--module", panel=_SCRIPT)] = None,
+    setup: Annotated[list[str] | None, _option("setup", panel=_SCRIPT)] = None,
+    directive: Annotated[list[str] | None, _option("directives", "--directive", panel=_SCRIPT)] = None,
+    volume: Annotated[list[str] | None, _option("volumes", "--volume", panel=_SCRIPT)] = None,
+    llio: Annotated[str, _option("llio", panel=_SCRIPT)] = "",
+    check: Annotated[
+        str,
         typer.Option(
-            help="Virtual environment to activate; '' for none. (default: this command's)",
-            rich_help_panel=_SCRIPT,
+            help="Look through a job script of anybody's for what schedulers pass over in silence; submit nothing."
         ),
-    ] = None,
-    stage_venv: Annotated[
-        bool,
-        typer.Option(
-            "--stage-venv", help="Bring it to the nodes' own storage first.", rich_help_panel=_SCRIPT
-        ),
-    ] = False,
-    module: Annotated[
-        list[str] | None, typer.Option(help="Module to load; repeat it.", rich_help_panel=_SCRIPT)
-    ] = None,
-    setup: Annotated[
-        list[str] | None, typer.Option(help="Shell line to run first; repeat it.", rich_help_panel=_SCRIPT)
-    ] = None,
-    directive: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="More of the scheduler's options, e.g. --directive=--qos=high; repeat it.",
-            rich_help_panel=_SCRIPT,
-        ),
-    ] = None,
-    volume: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Fugaku: volume the job needs, e.g. /vol0004. (default: those of its paths)",
-            rich_help_panel=_SCRIPT,
-        ),
-    ] = None,
-    llio: Annotated[
-        str, typer.Option(help="Fugaku: sizes, e.g. localtmp-size=10Gi.", rich_help_panel=_SCRIPT)
     ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print script, command and cost; submit nothing.")
@@ -143,13 +86,14 @@ def submit(
     from hpc_ds.jobs.partitions import informed
     from hpc_ds.jobs.sweep import read_axes
 
+    if check:
+        raise typer.Exit(_look_through(Path(check)))
     # Options that typer would call missing may stand behind a false dash, which makes them words of the command.
     words.refuse_dashes([*(command or []), *(sweep or [])])
     _check_needed(command, machine, time)
     where = informed(find_machine(machine), queue)
-    axes = read_axes(sweep or [])
     values: dict[str, Any] = {
-        "command": _with_folder(_found(command or [])),
+        "command": find_command(command or []),
         "machine": where,
         "nodes": nodes,
         "queue": queue,
@@ -157,7 +101,7 @@ def submit(
         "threads": threads,
         "chain": chain,
         "requeue": requeue,
-        "sweep": axes,
+        "sweep": read_axes(sweep or []),
         "at_once": at_once,
         "notice": notice,
         "stage_venv": stage_venv,
@@ -168,12 +112,30 @@ def submit(
         "venv": _own_venv() if venv is None else venv,
     }
     job = _job(values, time, ranks_per_node, name, out_logs, volume)
-    _check_program(job, axes)
+    check_command(job)
+    missing = missing_files(job)
+    if missing and not dry_run:
+        raise InputError(missing[0])
     lines = [submission.preview(job)] if dry_run else submission.what_next(job, submission.submit(job))
-    for line in _warnings(job):  # after what may refuse the job: a refusal is one line
+    for line in [*missing, *_warnings(job)]:  # after what may refuse the job: a refusal is one line
         typer.echo(f"hpc-ds: warning: {line}", err=True)
     for line in lines:
         typer.echo(line)
+
+
+def _look_through(path: Path) -> int:
+    """Print what is wrong with a script and return the exit code."""
+    from hpc_ds.jobs.lint import lint
+
+    try:
+        problems = lint(path.read_bytes().decode(errors="replace"))
+    except OSError as error:
+        raise InputError(f"--check {path}: cannot be read ({error.strerror})") from None
+    for problem in problems:
+        typer.echo(f"{path}, {problem}")
+    if not problems:
+        typer.echo(f"{path}: nothing found")
+    return EXIT_FAILURE if problems else 0
 
 
 def _check_needed(command: list[str] | None, machine: str, time: str) -> None:
@@ -206,35 +168,9 @@ def _job(
     if ranks_per_node is None:
         ranks_per_node = max(1, (where.cores or 1) // max(1, values["threads"]))
     values["ranks_per_node"] = ranks_per_node
-    values["volumes"] = tuple(volume or _volumes(where, [*values["command"], str(workdir), values["venv"]]))
+    paths = [*values["command"], str(workdir), values["venv"]]
+    values["volumes"] = tuple(sorted({*_volumes(where, paths), *(volume or ())}))
     return make_job(values)
-
-
-def _found(command: Sequence[str]) -> tuple[str, ...]:
-    """Return the command, its program by a name that a job finds too."""
-    program = command[0]
-    if shutil.which(program) is not None:
-        return tuple(command)
-    beside = Path(sys.executable).with_name(program)
-    if "/" not in program and beside.exists():
-        return (str(beside), *command[1:])
-    raise InputError(
-        f"command '{program}': not found here; name a program on the PATH or by its path, after --"
-    )
-
-
-def _with_folder(command: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the command, of a study with the run folder that it takes by itself: the script must know it."""
-    from hpc_ds.jobs.sweep import is_ours, out_of
-    from hpc_ds.studies import SCALES, STUDIES, default_folder
-
-    if not is_ours(command) or command[1:2] != ("run",) or out_of(command) is not None:
-        return command
-    study = next((word for word in command[2:] if word in STUDIES), None)
-    if study is None:
-        return command
-    full = any(word in (SCALES[1], f"--scale={SCALES[1]}") for word in command)
-    return (*command, "--out", default_folder(study, SCALES[full]))
 
 
 def _own_venv() -> str:
@@ -251,91 +187,54 @@ def _name(command: Sequence[str], out: str | None) -> str:
     return (clean if clean[:1].isalpha() else f"run-{clean}")[:63].rstrip("-.")
 
 
-def _volumes(where: Machine, paths: Sequence[str]) -> list[str]:
+def _volumes(where: Machine, paths: Sequence[str]) -> set[str]:
     """Return the machine's volumes on which the job's paths lie, links followed."""
     if not where.volumes:
-        return []
+        return set()
     found = set()
     for path in paths:
         match = re.match(where.volumes, os.path.realpath(path.partition("=")[2] or path)) if path else None
         if match:
             found.add(match.group(0))
-    return sorted(found)
+    return found
 
 
-def _warnings(job: Job) -> list[str]:
-    lines = []
-    if job.machine.cores is None and job.ranks_per_node == 1 and job.machine.dialect != "local":
-        lines.append(f"{job.machine.name}'s cores are not known, so one rank a node; give --ranks-per-node")
-    if job.machine.volumes and not job.volumes:
-        lines.append("no path of the job lies on a volume of the machine; name those it needs with --volume")
-    lines += _other_processors(job)
-    home = str(Path.home())
-    if not job.machine.home_mounted and home != "/" and f"{job.workdir}/".startswith(f"{home}/"):
-        lines.append(
-            f"compute nodes of {job.machine.name} do not see {home}; submit from where they do, e.g. /work"
-        )
+def _warnings(job: Job) -> Iterator[str]:
+    where, home = job.machine, str(Path.home())
+    if where.cores is None and job.ranks_per_node == 1 and where.dialect != "local":
+        yield f"{where.name}'s cores are not known, so one rank a node; give --ranks-per-node"
+    if where.volumes and not job.volumes:
+        yield "no path of the job lies on a volume of the machine; name those it needs with --volume"
+    yield from _of_environment(job)
+    if not where.home_mounted and home != "/" and f"{job.workdir}/".startswith(f"{home}/"):
+        yield f"compute nodes of {where.name} do not see {home}; submit from where they do, e.g. /work"
     if job.chain > 1 and any(point.out is None for point in job.points):
-        lines.append("the command names no --out: a chain then knows only by exit codes whether it is done")
-    return lines
+        yield "the command names no --out: a chain then knows only by exit codes whether it is done"
+    yield from _of_script(job)
 
 
-def _other_processors(job: Job) -> list[str]:
-    """Say that Python was built for the login node's processors: the likeliest mistake where the two differ."""
+def _of_environment(job: Job) -> Iterator[str]:
+    """Say that the environment is not what compute nodes need: the likeliest mistakes where they differ from here."""
     from hpc_ds.jobs.architecture import architecture
 
-    wanted, python = job.machine.architecture, Path(job.venv) / "bin" / "python"
-    found = architecture(python) if job.venv else None
-    if not wanted or found in (None, wanted):
-        return []
-    return [
-        f"{job.venv} is for {found}, compute nodes of {job.machine.name} are {wanted}: "
-        "make an environment on one of them and name it with --venv"
-    ]
-
-
-def _check_program(job: Job, axes: Sequence[Axis]) -> None:
-    """Let hpc-ds itself read each command of the job, so that no job waits in a queue only to refuse its options."""
-    from hpc_ds.jobs.sweep import is_ours
-
-    if not is_ours(job.command):
-        return
-    for axis in axes:
-        _check_key(job.command, axis)
-    for point in job.points:
-        _parse(point.command[1:])
-
-
-def _check_key(command: Sequence[str], axis: Axis) -> None:
-    if any(f"{{{axis.key}}}" in word for word in command):
-        return
-    verb = _verb(command[1:])
-    known = [flag.removeprefix("--") for one in verb.params for flag in one.opts if flag.startswith("--")]
-    key = axis.key.partition(".")[0].replace("_", "-")
-    if key not in known:
-        raise InputError(
-            f"--sweep {axis.key}: hpc-ds {command[1]} has no such option; {unknown(key, known, 'options')}"
+    if job.venv and not os.path.exists(os.path.join(job.venv, "bin", "activate")):
+        yield f"--venv {job.venv}: no virtual environment here (bin/activate)"
+    wanted = job.machine.architecture
+    found = architecture(Path(job.venv) / "bin" / "python") if job.venv else None
+    if wanted and found not in (None, wanted):
+        yield (
+            f"{job.venv} is for {found}, compute nodes of {job.machine.name} are {wanted}: "
+            "make an environment on one of them and name it with --venv"
         )
+    loaded = os.environ.get("LOADEDMODULES", "")
+    if loaded and job.machine.dialect in ("pjm", "pbs") and not (job.modules or job.setup):
+        yield f"modules that are loaded here ({loaded}) do not reach the job; name those it needs with --module"
 
 
-def _verb(words: Sequence[str]) -> Any:
-    verbs = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    word = words[0] if words else ""
-    if word not in verbs:
-        raise InputError(f"command 'hpc-ds {word}': no such verb; {unknown(word, verbs, 'verbs')}")
-    return verbs[word]
+def _of_script(job: Job) -> Iterator[str]:
+    """Say what our lint finds: in a script of ours only words of the user's, or of the machine's table."""
+    from hpc_ds.jobs.lint import lint
+    from hpc_ds.jobs.submission import series
 
-
-def _parse(words: Sequence[str]) -> None:
-    verb = _verb(words)
-    try:
-        given = verb.make_context(f"hpc-ds {words[0]}", list(words[1:])).params
-    except typer.Exit:  # --help
-        return
-    except Exception as error:
-        if not hasattr(error, "format_message"):
-            raise
-        told = " ".join(error.format_message().split())
-        raise InputError(f"command 'hpc-ds {words[0]}': {told}") from None
-    if words[0] == "run" and given["study"] not in STUDIES:
-        raise InputError(f"study '{given['study']}': {unknown(given['study'], STUDIES)}")
+    one = series(job)[0]
+    yield from (f"{one.script.name}, {problem}" for problem in lint(one.text))

@@ -50,6 +50,12 @@ class Scheduler:
     """Lines that run with their exit code in `code`."""
 
 
+def script(job: Job, language: str, scheduler: Scheduler, directives: Sequence[str] = ()) -> str:
+    """Return the text of a job script in the language of its scheduler, all links and all points of it."""
+    head = ["#!/bin/bash", *headline(job, language), *directives]
+    return "\n".join([*head, "", *body(job, scheduler)]) + "\n"
+
+
 def body(job: Job, scheduler: Scheduler) -> list[str]:
     """Return the lines of the script that follow the directives."""
     parts = [
@@ -69,8 +75,8 @@ def body(job: Job, scheduler: Scheduler) -> list[str]:
 
 def headline(job: Job, language: str) -> list[str]:
     """Return the comment at the head of a script: what it runs, and what of it nobody has verified."""
-    size = f"{_counted(job.nodes, 'node')}, {_counted(job.ranks_per_node, 'rank')} a node"
-    size += f", {_counted(job.threads, 'thread')} a rank"
+    size = f"{counted(job.nodes, 'node')}, {counted(job.ranks_per_node, 'rank')} a node"
+    size += f", {counted(job.threads, 'thread')} a rank"
     lines = [
         f"# {job.name}: {size}; {language} script by hpc-ds submit for {job.machine.title or job.machine.name}."
     ]
@@ -91,7 +97,24 @@ def doubts(job: Job) -> list[str]:
     return job.machine.doubts(*used)
 
 
-def _counted(number: int, what: str) -> str:
+def further_directives(job: Job) -> list[str]:
+    """Return the directives that the machine's table and the user add, without the scheduler's mark."""
+    sizes = {"threads": job.threads, "nodes": job.nodes, "ranks": job.ranks}
+    return [*(text.format(**sizes) for text in job.machine.directives), *job.directives]
+
+
+def mpiexec(job: Job) -> tuple[str, ...]:
+    """Return the words that start all ranks by the machine's mpiexec, as shell text."""
+    return ("mpiexec", "-n", str(job.ranks), *launcher_options(job))
+
+
+def launcher_options(job: Job) -> list[str]:
+    """Return the machine's words for the launcher, as shell text."""
+    return [quote(word.replace("{logs}", str(job.folder))) for word in job.machine.launcher_options]
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things in words: ``1 node``, ``4 nodes``."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
@@ -315,8 +338,3 @@ def _points_in_turn(job: Job, scheduler: Scheduler) -> list[str]:
         "done",
         'exit "$worst"',
     ]
-
-
-def launcher_options(job: Job) -> Sequence[str]:
-    """Return the machine's words for the launcher, as shell text."""
-    return [quote(word.replace("{logs}", str(job.folder))) for word in job.machine.launcher_options]

@@ -50,55 +50,55 @@ class Job(BaseModel):
     """Time limit of a job."""
 
     queue: str = ""
-    """Partition of SLURM, resource group of PJM; empty: the machine's default."""
+    """Partition, resource group or queue."""
 
     group: str = ""
-    """Account of SLURM, group of PJM."""
+    """Project that pays: group or account."""
 
     name: str = "hpc-ds"
     """Name of the job."""
 
     ranks_per_node: int = Field(default=1, ge=1)
-    """Ranks on each node."""
+    """Ranks on a node."""
 
     threads: int = Field(default=1, ge=1)
     """Threads of a rank."""
 
-    chain: int = Field(default=1, ge=1)
-    """Links: jobs that follow each other until the run is done."""
+    chain: int = Field(default=1, ge=1, le=1000)
+    """Jobs that follow each other until the run is done."""
 
     requeue: bool = False
-    """SLURM: requeue one job instead of submitting all links beforehand."""
+    """SLURM: requeue one job, --chain times at most, instead of a chain of jobs."""
 
     sweep: tuple[Axis, ...] = ()
-    """Swept options."""
+    """key=a,b,c: a run for each value of an option; repeat it for all combinations."""
 
     at_once: int | None = Field(default=None, ge=1)
     """Most jobs of a sweep at a time."""
 
     notice: float | None = Field(default=None, ge=1.0)
-    """Seconds before the limit at which the ranks are told to stop."""
+    """Seconds before the limit at which ranks are told to stop."""
 
     venv: str = ""
-    """Virtual environment that is activated; empty: none."""
+    """Virtual environment to activate; '' for none."""
 
     stage_venv: bool = False
-    """Bring the virtual environment to the nodes' own storage first."""
+    """Bring its packages to the nodes' own storage first; the Python behind it stays where it is."""
 
     modules: tuple[str, ...] = ()
-    """Modules to load."""
+    """Module to load; repeat it."""
 
     setup: tuple[str, ...] = ()
-    """Shell lines to run first."""
+    """Shell line to run first; repeat it."""
 
     directives: tuple[str, ...] = ()
-    """More options for the scheduler, a directive each."""
+    """More of the scheduler's options, e.g. --directive=--qos=high; repeat it."""
 
     volumes: tuple[str, ...] = ()
-    """Volumes of the machine that the job needs (LLIO)."""
+    """Fugaku: volume that the job needs besides those of its paths, e.g. /vol0004; repeat it."""
 
     llio: str = ""
-    """Fugaku: what --llio gets, e.g. localtmp-size=10Gi."""
+    """Fugaku: sizes, e.g. localtmp-size=10Gi."""
 
     @property
     def ranks(self) -> int:
@@ -160,7 +160,8 @@ def make_job(values: Mapping[str, Any]) -> Job:
     _check_node(job)
     _check_queue(job)
     _check_group(job)
-    _check_number(job)
+    _check_chain(job)
+    _check_fit(job)
     return job
 
 
@@ -243,15 +244,30 @@ def _check_group(job: Job) -> None:
         )
 
 
-def _check_number(job: Job) -> None:
+def _check_chain(job: Job) -> None:
     most = job.machine.max_submitted
     if most is not None and job.links > most:
         raise InputError(f"--chain {job.chain}: {job.machine.name} takes {most} jobs of a user at a time")
-    if job.requeue and job.machine.dialect != "slurm":
+    if not job.requeue:
+        return
+    if job.machine.dialect != "slurm":
         raise InputError(
             f"--requeue: only SLURM can; without it {job.machine.name} gets its links beforehand"
         )
+    if job.sweep:
+        raise InputError("--requeue: not with --sweep; leave it out and the links are submitted beforehand")
+    if job.chain == 1:
+        raise InputError("--requeue: say how often at most, with --chain 5 for instance")
+
+
+def _check_fit(job: Job) -> None:
+    """Refuse options that this job would pass over in silence."""
+    if job.seconds < 1.0:
+        raise InputError("--time: less than a second, which schedulers read as no limit at all")
+    if job.at_once is not None and not job.sweep:
+        raise InputError("--at-once: only jobs of a --sweep run side by side")
     if job.stage_venv and not job.venv:
         raise InputError("--stage-venv: there is no virtual environment; name it with --venv")
-    if job.requeue and job.sweep:
-        raise InputError("--requeue: not with --sweep; leave it out and the links are submitted beforehand")
+    for given, flag in ((job.volumes, "--volume"), (job.llio, "--llio")):
+        if given and job.machine.dialect != "pjm":
+            raise InputError(f"{flag}: for machines with PJM, which {job.machine.name} is not")

@@ -144,6 +144,7 @@ def _manual(job: Job, example: Example, dialect: str, name: str) -> list[str]:
         f"#     hpc-ds submit {joined(own)} -- {joined(job.command)}",
         "# By hand, where hpc-ds was set up:",
     ]
+    lines += [f"#     rm -f {job.folder}/ended/*"] if job.chain > 1 else []
     lines += [f"#     mkdir -p {job.folder}"]
     path = f"jobscripts/{dialect}/{name}.sh"
     for link in range(1, min(job.links, 2) + 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
@@ -106,6 +107,9 @@ class Machine(BaseModel):
     nodes: int | None = Field(default=None, ge=1)
     """Nodes of the whole machine."""
 
+    shared_nodes: bool = False
+    """PBS: nodes are shared with other jobs, so that each job must ask for its cores (ncpus)."""
+
     queue: str = ""
     """The queue where none is asked for."""
 
@@ -154,6 +158,25 @@ class Machine(BaseModel):
     sources: dict[str, str] = {}
     """How sure each entry is and where it is from: sure, seen or unverified, then words."""
 
+    @field_validator("directives")
+    @classmethod
+    def _can_be_filled_in(cls, directives: tuple[str, ...]) -> tuple[str, ...]:
+        for text in directives:
+            try:
+                text.format(threads=1, nodes=1, ranks=1)
+            except (KeyError, IndexError, ValueError):
+                raise ValueError(f"{text!r}: braces take threads, nodes or ranks") from None
+        return directives
+
+    @field_validator("volumes")
+    @classmethod
+    def _is_an_expression(cls, volumes: str) -> str:
+        try:
+            re.compile(volumes)
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from None
+        return volumes
+
     def doubts(self, *entries: str) -> list[str]:
         """Return, of `entries` such as ``queues.small``, those that are not sure, each with its source."""
         found = [(entry, self.sources.get(entry, "")) for entry in entries]
@@ -187,7 +210,7 @@ def machines() -> dict[str, Machine]:
     found = dict(_built_in())
     path = user_file()
     if path is not None:
-        for name, table in read_toml(path).items():
+        for name, table in read_toml(path, _VARIABLE if os.environ.get(_VARIABLE) else "").items():
             found[name] = _own(path, name, table, found)
     return found
 

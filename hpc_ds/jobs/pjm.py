@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hpc_ds.jobs.body import Scheduler, body, headline, launcher_options
+from hpc_ds.jobs.body import Scheduler, further_directives, mpiexec, script
 from hpc_ds.jobs.description import Job
 
 SUBMIT = "pjsub"
@@ -16,13 +16,12 @@ _SENTENCE = re.compile(r"pjsub Job (\d+(?:_\d+)?)(?:\[\S*\])? submitted")
 
 def render(job: Job, task: int | None = None) -> str:
     """Return the script of a job; `task` of a sweep stands in it where each task has a chain of its own."""
-    parts = [["#!/bin/bash", *headline(job, "PJM"), *_directives(job)], body(job, _scheduler(job, task))]
-    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+    return script(job, "PJM", _scheduler(job, task), _directives(job))
 
 
-def command(job: Job, script: str, link: int, previous: str) -> list[str]:
+def command(job: Job, path: str, link: int, previous: str) -> list[str]:
     """Return the command that submits a link; `previous` is the id of the link before, empty for the first."""
-    return [SUBMIT, "-z", "jid", *_model(job, link, previous), script]
+    return [SUBMIT, "-z", "jid", *_model(job, link, previous), path]
 
 
 def job_id(output: str) -> str | None:
@@ -63,11 +62,7 @@ def _directives(job: Job) -> list[str]:
         # %J tells the links of a chain and the tasks of a sweep apart, %j would send them all to one file.
         f'-o "{job.folder}/%n.{"%j" if alone else "%J"}.out"',
         "-S",
-        *(
-            text.format(threads=job.threads, nodes=job.nodes, ranks=job.ranks)
-            for text in job.machine.directives
-        ),
-        *job.directives,
+        *further_directives(job),
     ]
     return [f"#PJM {line}" for line in lines]
 
@@ -77,7 +72,7 @@ def _scheduler(job: Job, task: int | None) -> Scheduler:
         link="${PJM_STEPNUM:-1}",
         task=str(task) if task is not None else "${PJM_BULKNUM:-0}",
         end=(),  # no variable of PJM tells the limit
-        launch=("mpiexec", "-n", str(job.ranks), *launcher_options(job)),
+        launch=mpiexec(job),
         timer=True,
         each_node=(f"mpiexec -n {job.ranks}",),
     )

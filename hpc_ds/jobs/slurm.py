@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hpc_ds.jobs.body import Scheduler, body, headline, launcher_options
+from hpc_ds.jobs.body import Scheduler, further_directives, launcher_options, mpiexec, script
 from hpc_ds.jobs.description import Job
 from hpc_ds.jobs.sweep import is_ours
 from hpc_ds.jobs.words import quote
@@ -18,14 +18,13 @@ _SENTENCE = re.compile(r"Submitted batch job (\d+)")
 
 def render(job: Job) -> str:
     """Return the script of a job, all links of its chain and all points of its sweep."""
-    parts = [["#!/bin/bash", *headline(job, "SLURM"), *_directives(job)], body(job, _scheduler(job))]
-    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+    return script(job, "SLURM", _scheduler(job), _directives(job))
 
 
-def command(job: Job, script: str, link: int, previous: str) -> list[str]:
+def command(job: Job, path: str, link: int, previous: str) -> list[str]:
     """Return the command that submits a link; `previous` is the id of the link before, empty for the first."""
     after = [f"--dependency=afterany:{previous}"] if previous else []
-    return [SUBMIT, "--parsable", *after, script, *([str(link)] if job.links > 1 else [])]
+    return [SUBMIT, "--parsable", *after, path, *([str(link)] if job.links > 1 else [])]
 
 
 def job_id(output: str) -> str | None:
@@ -48,6 +47,8 @@ def _directives(job: Job) -> list[str]:
         f"--nodes={job.nodes}",
         f"--ntasks-per-node={job.ranks_per_node}",
         f"--cpus-per-task={job.threads}",
+        # A core with two hardware threads is one CPU: otherwise two ranks would share it, and half the node idle.
+        "--threads-per-core=1",
         f"--time={clock(job.seconds)}",
         *([f"--partition={job.queue}"] if job.queue else []),
         *([f"--account={job.group}"] if job.group else []),
@@ -58,11 +59,7 @@ def _directives(job: Job) -> list[str]:
         "--requeue",
         # To the batch shell alone (B:), which knows what to tell the ranks.
         f"--signal=B:USR1@{job.told_before}",
-        *(
-            text.format(threads=job.threads, nodes=job.nodes, ranks=job.ranks)
-            for text in job.machine.directives
-        ),
-        *job.directives,
+        *further_directives(job),
     ]
     return [f"#SBATCH {line}" for line in lines]
 
@@ -88,7 +85,7 @@ def _scheduler(job: Job) -> Scheduler:
 
 def _launch(job: Job) -> tuple[str, ...]:
     if job.machine.launcher == "mpiexec":
-        return ("mpiexec", "-n", str(job.ranks), *launcher_options(job))
+        return mpiexec(job)
     return (
         "srun",
         f"--ntasks={job.ranks}",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -11,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from hpc_ds.jobs import local, pbs, pjm, slurm
-from hpc_ds.jobs.body import doubts
+from hpc_ds.jobs.body import counted, doubts
 from hpc_ds.jobs.cost import cost
 from hpc_ds.jobs.description import Job
 from hpc_ds.jobs.words import joined
@@ -78,18 +80,17 @@ def submit(job: Job) -> list[str]:
     """
     dialect, planned = _dialect(job), series(job)
     _check_command(job, dialect)
-    _write(job, planned)
     ids: list[str] = []
+    made = _make_folder(job.folder)
     try:
+        _write(job, planned)
         for one in planned:
-            previous = ""
-            for link in range(1, one.links + 1):
-                previous = _one(dialect, dialect.command(job, str(one.script), link, previous))
-                ids.append(previous)
-    except InputError:
+            _submit_links(job, dialect, one, ids)
+    except (InputError, StorageError, KeyboardInterrupt):
         _cancel(dialect, ids)
         if not ids:
-            _unwrite(job)
+            shutil.rmtree(job.folder, ignore_errors=True)
+            _prune(job.folder, made)
         raise
     record = {
         "format": 1,
@@ -105,9 +106,11 @@ def submit(job: Job) -> list[str]:
 def layout(job: Job) -> str:
     """Return the line that says how the ranks lie on the nodes, and what of a node each has."""
     machine, ranks = job.machine, job.ranks_per_node
-    words = [f"layout: {job.nodes} x {ranks} ranks, {job.ranks} in all, of {job.threads} threads"]
+    words = [
+        f"layout: {job.nodes} x {counted(ranks, 'rank')}, {job.ranks} in all, of {counted(job.threads, 'thread')}"
+    ]
     if machine.cores is not None:
-        words.append(f"on {machine.cores} cores in {machine.domains} memory domains a node")
+        words.append(f"on {machine.cores} cores in {counted(machine.domains, 'memory domain')} a node")
         if machine.cores // machine.domains % job.threads:
             words.append("some ranks straddle two of them, which is slow")
     if machine.memory is not None:
@@ -154,7 +157,7 @@ def new_folder(out: str | None, name: str, workdir: Path) -> Path:
     """
     parent = workdir / f"{(out or name).rstrip('/')}.jobs"
     number = 1
-    while (parent / str(number)).exists():
+    while os.path.exists(parent / str(number)):
         number += 1
     return parent / str(number)
 
@@ -178,13 +181,18 @@ def _check_command(job: Job, dialect: ModuleType) -> None:
         )
 
 
-def _write(job: Job, planned: Sequence[Series]) -> None:
+def _make_folder(folder: Path) -> Path:
+    """Make the job's folder and return the outermost one that was not there before."""
+    made = next((above for above in reversed(folder.parents) if not os.path.exists(above)), folder)
     try:
-        job.folder.mkdir(parents=True, exist_ok=False)
+        folder.mkdir(parents=True)
     except OSError as error:
-        raise InputError(
-            f"{job.folder}: cannot be made ({error.strerror}); choose another --out or folder"
-        ) from None
+        _prune(folder, made)
+        raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another --out-logs") from None
+    return made
+
+
+def _write(job: Job, planned: Sequence[Series]) -> None:
     for one in planned:
         atomic.write_text(one.script, one.text)
         one.script.chmod(0o755)
@@ -192,11 +200,11 @@ def _write(job: Job, planned: Sequence[Series]) -> None:
         _pack(job)
 
 
-def _unwrite(job: Job) -> None:
-    """Remove the folder of a job that was never submitted, and the one around it if that held nothing else."""
-    shutil.rmtree(job.folder, ignore_errors=True)
+def _prune(folder: Path, made: Path) -> None:
+    """Remove the folders around `folder`, up to `made`, that nothing else has come into."""
     with contextlib.suppress(OSError):
-        job.folder.parent.rmdir()
+        for above in itertools.takewhile(lambda each: each.is_relative_to(made), folder.parents):
+            above.rmdir()
 
 
 def _pack(job: Job) -> None:
@@ -208,9 +216,20 @@ def _pack(job: Job) -> None:
         raise StorageError(0, packed.stderr.strip() or "tar failed", str(archive))
 
 
-def _one(dialect: ModuleType, command: Sequence[str]) -> str:
+def _submit_links(job: Job, dialect: ModuleType, one: Series, ids: list[str]) -> None:
+    """Submit a script once for each link, and add their ids to `ids` as they come."""
+    previous = ""
+    for link in range(1, one.links + 1):
+        previous = _submit(dialect, dialect.command(job, str(one.script), link, previous))
+        ids.append(previous)
+
+
+def _submit(dialect: ModuleType, command: Sequence[str]) -> str:
     """Submit one link and return its id."""
-    answer = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        raise InputError(f"{command[0]}: cannot be run ({error.strerror})") from None
     said = " ".join((answer.stderr or answer.stdout).split())
     if answer.returncode != 0:
         raise InputError(f"{command[0]} refuses (exit code {answer.returncode}): {said or 'without a word'}")

@@ -3,6 +3,7 @@
 # written:
 #     hpc-ds submit --machine fugaku --queue small --group hp000000 --nodes 96 --ranks-per-node 48 --time 6:00:00 --chain 4 -- hpc-ds run neutron-star --scale full --out runs/neutron-star
 # By hand, where hpc-ds was set up:
+#     rm -f runs/neutron-star.jobs/1/ended/*
 #     mkdir -p runs/neutron-star.jobs/1
 #     pjsub -z jid --step --sparam sn=1 jobscripts/pjm/neutron-star.sh
 #     pjsub -z jid --step --sparam jid=ID,sn=2,sd=ec==0:all:1 jobscripts/pjm/neutron-star.sh

@@ -2,6 +2,7 @@
 # The study of many copies of a spectrum with fresh noise. Change queue, group and sizes, or have it written:
 #     hpc-ds submit --machine fugaku --queue small --group hp000000 --nodes 8 --ranks-per-node 48 --time 6:00:00 --chain 2 -- hpc-ds run noise-copies --scale full --out runs/noise-copies
 # By hand, where hpc-ds was set up:
+#     rm -f runs/noise-copies.jobs/1/ended/*
 #     mkdir -p runs/noise-copies.jobs/1
 #     pjsub -z jid --step --sparam sn=1 jobscripts/pjm/noise-copies.sh
 #     pjsub -z jid --step --sparam jid=ID,sn=2,sd=ec==0:all:1 jobscripts/pjm/noise-copies.sh

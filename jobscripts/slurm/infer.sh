@@ -11,6 +11,7 @@
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=48
 #SBATCH --cpus-per-task=1
+#SBATCH --threads-per-core=1
 #SBATCH --time=02:00:00
 #SBATCH --partition=cpu
 #SBATCH --output="runs/peaks.jobs/1/%x.%j.out"

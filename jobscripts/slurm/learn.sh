@@ -11,6 +11,7 @@
 #SBATCH --nodes=4
 #SBATCH --ntasks-per-node=4
 #SBATCH --cpus-per-task=1
+#SBATCH --threads-per-core=1
 #SBATCH --time=12:00:00
 #SBATCH --partition=cpu
 #SBATCH --output="runs/fno.jobs/1/%x.%j.out"

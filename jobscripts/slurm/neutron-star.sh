@@ -3,6 +3,7 @@
 # written:
 #     hpc-ds submit --machine slurm --queue cpu --nodes 96 --ranks-per-node 48 --time 6:00:00 --chain 4 -- hpc-ds run neutron-star --scale full --out runs/neutron-star
 # By hand, where hpc-ds was set up:
+#     rm -f runs/neutron-star.jobs/1/ended/*
 #     mkdir -p runs/neutron-star.jobs/1
 #     sbatch --parsable jobscripts/slurm/neutron-star.sh 1
 #     sbatch --parsable --dependency=afterany:ID jobscripts/slurm/neutron-star.sh 2
@@ -13,6 +14,7 @@
 #SBATCH --nodes=96
 #SBATCH --ntasks-per-node=48
 #SBATCH --cpus-per-task=1
+#SBATCH --threads-per-core=1
 #SBATCH --time=06:00:00
 #SBATCH --partition=cpu
 #SBATCH --output="runs/neutron-star.jobs/1/%x.%j.out"

@@ -2,6 +2,7 @@
 # The study of many copies of a spectrum with fresh noise. Change queue, group and sizes, or have it written:
 #     hpc-ds submit --machine slurm --queue cpu --nodes 8 --ranks-per-node 48 --time 6:00:00 --chain 2 -- hpc-ds run noise-copies --scale full --out runs/noise-copies
 # By hand, where hpc-ds was set up:
+#     rm -f runs/noise-copies.jobs/1/ended/*
 #     mkdir -p runs/noise-copies.jobs/1
 #     sbatch --parsable jobscripts/slurm/noise-copies.sh 1
 #     sbatch --parsable --dependency=afterany:ID jobscripts/slurm/noise-copies.sh 2
@@ -12,6 +13,7 @@
 #SBATCH --nodes=8
 #SBATCH --ntasks-per-node=48
 #SBATCH --cpus-per-task=1
+#SBATCH --threads-per-core=1
 #SBATCH --time=06:00:00
 #SBATCH --partition=cpu
 #SBATCH --output="runs/noise-copies.jobs/1/%x.%j.out"

@@ -10,6 +10,7 @@
 #SBATCH --nodes=4
 #SBATCH --ntasks-per-node=48
 #SBATCH --cpus-per-task=1
+#SBATCH --threads-per-core=1
 #SBATCH --time=06:00:00
 #SBATCH --partition=cpu
 #SBATCH --output="data/navier-stokes.jobs/1/%x.%j.out"

@@ -36,6 +36,18 @@ REFUSED = {
     "requeue of a sweep": ("slurm", {"requeue": True, "sweep": ["seed=1,2"]}, "not with --sweep"),
     "staging nothing": ("slurm", {"stage_venv": True}, "--venv"),
     "no node": ("slurm", {"nodes": 0}, "--nodes 0"),
+    "more nodes than one here": ("local", {"nodes": 2}, "--nodes 2: local has 1"),
+    "no link": ("slurm", {"chain": 0}, "--chain 0"),
+    "thousands of links": ("slurm", {"chain": 5000}, "--chain 5000"),
+    "a time that SLURM reads as no limit": ("slurm", {"seconds": 0.2}, "less than a second"),
+    "requeue without a number": ("slurm", {"requeue": True}, "--chain 5"),
+    "side by side, but nothing to": ("slurm", {"at_once": 3}, "--sweep"),
+    "LLIO elsewhere": ("slurm", {"llio": "localtmp-size=10Gi"}, "--llio: for machines with PJM"),
+    "volumes elsewhere": (
+        "miyabi-c",
+        {"group": "g", "volumes": ("/vol1",)},
+        "--volume: for machines with PJM",
+    ),
 }
 
 

@@ -31,7 +31,7 @@ def test_bash_shellcheck_and_our_lint_find_nothing(name, shellcheck):
 
 
 @pytest.mark.parametrize("name", examples.EXAMPLES)
-def test_the_commands_are_such_as_hpc_ds_reads(name):
-    from hpc_ds.cli.jobs import _parse
+def test_the_commands_are_such_as_hpc_ds_reads(name, make):
+    from hpc_ds.cli.job_command import check_command
 
-    _parse(tuple(examples.EXAMPLES[name].command.split()))
+    check_command(make(command=("hpc-ds", *examples.EXAMPLES[name].command.split())))

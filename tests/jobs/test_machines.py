@@ -72,6 +72,11 @@ def test_the_user_s_folder_of_settings_is_found_without_a_variable(tmp_path, mon
         ("ours = 3\n", "a table [ours]"),
         ("[ours\n", "no TOML"),
         ('[ours]\ndialect = "slurm"\n[ours.queues.a]\nlimits = [[1, "soon"]]\n', "soon"),
+        (
+            '[ours]\ndialect = "slurm"\ndirectives = ["--comment={ranks_per_node}"]\n',
+            "threads, nodes or ranks",
+        ),
+        ('[ours]\ndialect = "pjm"\nvolumes = "/vol[0-9"\n', "no regular expression"),
     ],
 )
 def test_a_wrong_table_is_told_in_one_line(text, told, tmp_path, monkeypatch):
@@ -80,6 +85,12 @@ def test_a_wrong_table_is_told_in_one_line(text, told, tmp_path, monkeypatch):
     with pytest.raises(InputError) as error:
         machine("slurm")
     assert told in str(error.value) and "own.toml" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_file_that_is_named_and_not_there_is_told_with_the_variable(monkeypatch):
+    monkeypatch.setenv("HPC_DS_MACHINES", "nosuch.toml")
+    with pytest.raises(InputError, match=r"HPC_DS_MACHINES nosuch\.toml: No such file"):
+        machine("slurm")
 
 
 def test_an_unknown_machine_names_the_nearest():

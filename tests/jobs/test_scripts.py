@@ -64,12 +64,21 @@ def test_slurm_asks_for_what_the_job_says(make):
         "--nodes=4",
         "--ntasks-per-node=12",
         "--cpus-per-task=4",
+        "--threads-per-core=1",
         "--time=1-12:00:00",
         "--partition=cpu",
     ]
     assert [
         line for line in [*wanted, "--account=acc", "--open-mode=append", "--requeue"] if line not in asked
     ] == []
+
+
+def test_all_that_a_slurm_job_says_lies_in_its_folder(make):
+    job = make("slurm")
+    asked = directives(slurm.render(job), "#SBATCH")
+    assert [line for line in asked if "output" in line or "error" in line] == [
+        f'--output="{job.folder}/%x.%j.out"'
+    ]
 
 
 def test_srun_gets_its_cores_since_22_05_and_its_mpi_plugin(make):
@@ -203,6 +212,12 @@ def test_pbs_has_select_walltime_and_group(make):
     assert "-l select=2:mpiprocs=4:ompthreads=8" in asked
     assert pbs.command(job, "job.sh", 2, "12.host")[:3] == ["qsub", "-W", "depend=afterany:12.host"]
     assert pbs.job_id("12.host\n") == "12.host"
+
+
+def test_pbs_is_asked_for_cores_where_nodes_are_shared(make):
+    shared = make("miyabi-c", group="g").machine.model_copy(update={"shared_nodes": True})
+    job = make(machine=shared, group="g", nodes=2, ranks_per_node=4, threads=8)
+    assert "-l select=2:ncpus=32:mpiprocs=4:ompthreads=8" in directives(pbs.render(job), "#PBS")
 
 
 def test_a_local_job_of_one_rank_needs_no_launcher(make):

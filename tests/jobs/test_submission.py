@@ -67,12 +67,57 @@ def test_a_refusal_is_told_in_the_scheduler_s_words_and_what_was_submitted_is_ca
     assert (tmp_path / "cancelled").read_text() == "7 7\n"
 
 
-def test_a_job_that_was_never_submitted_leaves_nothing(make, scheduler):
+def test_a_job_that_was_never_submitted_leaves_nothing(make, scheduler, tmp_path):
     scheduler("sbatch", "echo 'sbatch: error: Invalid account' >&2; exit 1")
     job = make("slurm")
     with pytest.raises(InputError, match="Invalid account"):
         submit(job)
-    assert not job.folder.parent.exists()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_folders_that_were_there_before_stay(make, scheduler, tmp_path):
+    scheduler("sbatch", "exit 1")
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(InputError):
+        submit(make("slurm"))
+    assert list((tmp_path / "runs").iterdir()) == []
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").touch()
+    with pytest.raises(InputError, match=r"cannot be made \(File exists\); choose another --out-logs"):
+        submit(make("slurm", folder=tmp_path / "mine"))
+    assert (tmp_path / "mine" / "file").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_anything_is_submitted(make, scheduler, tmp_path):
+    scheduler("sbatch", COUNTING)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot be made \(Not a directory\)"):
+        submit(make("slurm", folder=tmp_path / "file" / "jobs" / "1"))
+    assert not (tmp_path / "calls").exists()
+
+
+def test_an_interrupt_between_links_cancels_those_that_were_submitted(make, scheduler, tmp_path, monkeypatch):
+    scheduler("sbatch", COUNTING)
+    scheduler("scancel", 'echo "$@" >{0}/cancelled')
+    job, run = make("slurm", chain=3), subprocess.run
+
+    def interrupted(words, **more):
+        if words[0] == "sbatch" and words[-1] == "3":
+            raise KeyboardInterrupt
+        return run(words, **more)
+
+    monkeypatch.setattr(subprocess, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        submit(job)
+    assert (tmp_path / "cancelled").read_text() == "10 11\n"
+
+
+def test_a_scheduler_s_command_that_is_no_program_is_said(make, scheduler, tmp_path, monkeypatch):
+    scheduler("sbatch", "")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "bin" / "sbatch").write_bytes(b"\x7fELF, but not for this machine")
+    with pytest.raises(InputError, match="sbatch: cannot be run"):
+        submit(make("slurm"))
 
 
 def test_an_answer_without_an_id_is_no_submission(make, scheduler):
@@ -134,7 +179,7 @@ def test_the_layout_says_what_each_rank_has_and_warns_of_straddling(make):
         "layout: 2 x 4 ranks, 8 in all, of 12 threads, on 48 cores in 4 memory domains a node, 7 GiB a rank at most"
     )
     assert "straddle" in layout(make("fugaku", group="g", ranks_per_node=3, threads=16))
-    assert layout(make("slurm")) == "layout: 1 x 1 ranks, 1 in all, of 1 threads"
+    assert layout(make("slurm")) == "layout: 1 x 1 rank, 1 in all, of 1 thread"
 
 
 def test_the_public_names_do_the_same(make, tmp_path):

@@ -123,9 +123,20 @@ REFUSED = {
         "did you mean 'draws'",
     ),
     "no scheduler here": (
-        ("--machine", "fugaku", "--group", "g", "--time", "1h", *INFER),
+        ("--machine", "fugaku", "--group", "g", "--time", "1h", "--", "hpc-ds", "run", "spectrum"),
         "pjsub: not found",
     ),
+    "empty word": (("--machine", "slurm", "--time", "1h", "--", ""), "command '': not found"),
+    "no verb": (("--machine", "slurm", "--time", "1h", "--", "hpc-ds"), "command 'hpc-ds': no verb"),
+    "no link": (("--machine", "slurm", "--time", "1h", "--chain", "0", *INFER), "--chain 0"),
+    "no number": (("--machine", "slurm", "--time", "1h", "--nodes", "two", *INFER), "--nodes"),
+    "sweep without values": (("--machine", "slurm", "--time", "1h", "--sweep", "seed", *INFER), "seed=1,2,3"),
+    "time over the queue's": (
+        ("--machine", "fugaku", "--group", "g", "--time", "100h", *INFER),
+        "at most 72:00:00",
+    ),
+    "no file of data": (("--machine", "slurm", "--time", "1h", *INFER), "no file or folder data.csv here"),
+    "no script to check": (("--check", "nosuch.sh"), "--check nosuch.sh: cannot be read"),
 }
 
 
@@ -135,6 +146,69 @@ def test_bad_input_is_one_line_and_nothing_is_submitted(case, submit, tmp_path):
     lines = submit(*words, code=2).err.splitlines()
     assert len(lines) == 1 and told in lines[0] and lines[0].startswith("hpc-ds: error: ")
     assert list(tmp_path.iterdir()) == []
+
+
+FILES = {
+    "configuration": ("infer spectrum {0}/here --config nosuch.toml", "nosuch.toml"),
+    "model": ("infer nosuch.py:model {0}/here", "nosuch.py"),
+    "group within a file": ("infer spectrum nosuch.h5:/spectra/1", "nosuch.h5"),
+    "training set": ("learn fno nosuch --out runs/fno", "nosuch"),
+    "parameters": ("simulate burgers --parameters nosuch.toml", "nosuch.toml"),
+    "design": ("simulate burgers --design nosuch.csv", "nosuch.csv"),
+    "first of a sweep": ("infer spectrum {0}/{{file}}", "/b"),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_each_file_that_a_command_is_to_read_must_be_here(case, submit, tmp_path):
+    command, told = FILES[case]
+    (tmp_path / "here").touch()
+    sweep = ("--sweep", "file=here,b") if "sweep" in case else ()
+    words = ("--machine", "slurm", "--time", "1h", *sweep, "--", "hpc-ds", *command.format(tmp_path).split())
+    assert f"{told} here; the job runs" in submit(*words, code=2).err
+    assert f"{told} here; the job runs" in submit(*words[:4], "--dry-run", *words[4:]).err
+
+
+def test_files_that_are_here_or_will_be_are_no_matter(submit, tmp_path):
+    (tmp_path / "data.h5").touch()
+    slurm = ("--machine", "slurm", "--time", "1h", "--dry-run")
+    for words in (
+        (*slurm, "--", "hpc-ds", "infer", "spectrum", "data.h5:/spectra/1"),
+        (*slurm, "--", "hpc-ds", "infer", "neutron-star", "observed"),
+        (*slurm, "--directive=--dependency=afterok:7", *INFER),
+        (*slurm, "--", "cat", "nosuch"),
+    ):
+        assert "no file or folder" not in submit(*words).err
+
+
+def test_what_of_here_does_not_reach_the_job_is_noticed(submit, monkeypatch):
+    monkeypatch.setenv("LOADEDMODULES", "gcc/13:openmpi/5")
+    words = ("--machine", "pjm", "--time", "1h", "--dry-run", "--venv", "nosuch")
+    told = submit(*words, *INFER).err
+    assert "modules that are loaded here (gcc/13:openmpi/5)" in told and "--venv nosuch: no virtual" in told
+    assert "modules" not in submit(*words, "--module", "gcc/13", *INFER).err
+
+
+def test_volumes_are_those_of_the_job_s_paths(submit):
+    words = ("--machine", "fugaku", "--group", "g", "--time", "1h", "--dry-run", "--venv", "/vol0004/g/venv")
+    study = ("--", "hpc-ds", "run", "spectrum")
+    assert "#PJM -x PJM_LLIO_GFSCACHE=/vol0003:/vol0004\n" in submit(*words, *study, "--out=/vol0003/g/r").out
+    told = submit(*words, "--volume", "/vol0006", *study, "--out", "/vol0003/g/r").out
+    assert "#PJM -x PJM_LLIO_GFSCACHE=/vol0003:/vol0004:/vol0006\n" in told
+    words = ("--machine", "fugaku", "--group", "g", "--time", "1h", "--dry-run", "--venv", "")
+    assert "name those it needs with --volume" in submit(*words, *study).err
+
+
+def test_our_lint_reads_what_the_user_adds(submit):
+    told = submit("--machine", "slurm", "--time", "1h", "--dry-run", "--directive=--qso=high", *INFER).err
+    assert "job.sh, line" in told and "did you mean 'qos'" in told
+
+
+def test_a_script_of_anybody_s_is_looked_through(submit, tmp_path):
+    (tmp_path / "job.sh").write_text("#PJM \u2013x PJM_LLIO_GFSCACHE=/vol0004\n")
+    assert "job.sh, line 1: EN DASH" in submit("--check", "job.sh", code=1).out
+    (tmp_path / "job.sh").write_text("#!/bin/bash\n#PJM -j\n")
+    assert "nothing found" in submit("--check", "job.sh").out
 
 
 def test_an_environment_for_the_login_node_s_processors_is_noticed(submit, tmp_path):
