@@ -25,6 +25,7 @@ import numpy as np
 
 from hpc_ds.physics import neutron_star as ns
 from hpc_ds.physics.neutron_star.curves import mass_radius_curves
+from hpc_ds.physics.neutron_star.eos import largest_sound_speed_squared
 from hpc_ds.physics.neutron_star.tov import RESOLUTION
 
 REPETITIONS = 7
@@ -108,6 +109,27 @@ def curves() -> None:
         print(f"{name:48s} {number / seconds:9.0f} curves/s  {seconds / number * 1e6:7.0f} us")
     seconds = medians({"": lambda: ns.radius_at(known, masses)})[""]
     print(f"{'radius at a mass':48s} {masses.size / seconds:9.0f} 1/s")
+
+
+def likelihood() -> None:
+    """Time one log-likelihood of the sampler: an equation of state, its curve, and fourteen stars integrated over."""
+    from hpc_ds.infer.models.neutron_star.options import EosOptions
+    from hpc_ds.studies.neutron_star.chain import fourteen
+
+    (model,) = EosOptions((5,), least_maximum_mass=0.0).models(fourteen())
+    draws = np.random.default_rng(0).uniform(0.02, 0.98, (2000, 5))
+    spent = medians({"": lambda: [model.log_likelihood(theta, model.data) for theta in draws]})[""]
+    print(f"{'log-likelihood of 14 stars, 5 segments':48s} {spent / len(draws) * 1e6:7.0f} us")
+
+
+def cuts() -> None:
+    """Print which shares of the default prior the cuts leave out."""
+    eos = prior(20_000)
+    curves = mass_radius_curves(eos)
+    light = float(np.mean(curves.maximum_mass < ns.families.LEAST_MAXIMUM_MASS))
+    fast = float(np.mean(largest_sound_speed_squared(eos, curves.enthalpy[:, -1]) > 1.0))
+    print(f"maximum mass below {ns.families.LEAST_MAXIMUM_MASS} solar masses: {light:.1%} of the prior")
+    print(f"sound faster than light somewhere: {fast:.1%}")
 
 
 STARTUP = """
@@ -244,13 +266,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    known = ["accuracy", "curves", "startup", "peer", "study"]
+    known = ["accuracy", "curves", "likelihood", "cuts", "startup", "peer", "study"]
     parser.add_argument(
         "section", nargs="*", choices=[[], *known], metavar="|".join(known), help="default: all but study"
     )
     parser.add_argument("--peer", metavar="FOLDER", help="where lalsuite is installed")
     chosen = parser.parse_args()
-    sections: dict[str, Callable[[], None]] = {"accuracy": accuracy, "curves": curves, "startup": startup}
+    sections: dict[str, Callable[[], None]] = {
+        "accuracy": accuracy,
+        "curves": curves,
+        "likelihood": likelihood,
+        "cuts": cuts,
+        "startup": startup,
+    }
     if chosen.peer:
         sections["peer"] = lambda: peer(chosen.peer)
     wanted = chosen.section or list(sections)

@@ -146,6 +146,7 @@ ONE = '[[star]]\nname = "A"\nmass = 1.4\nmass_errors = 0.1\n'
         (ONE + "raduis = 12\n", ["star 1: 'raduis': did you mean 'radius'?"]),
         (ONE + ONE, ["star A stands twice"]),
         (ONE.replace("1.4", "5.4"), ["observation 'A': mass 5.4 +- 0.1 lies outside", "1 to 3."]),
+        (ONE + "radius = 12000\nradius_errors = 100\n", ["'A': radius 12000 +- 100 lies outside", "km are needed"]),
         ('[[star]]\nname = "A"\ngrid = "none.txt"\n', ["star 1: ", "none.txt: cannot be read"]),
     ],
 )  # fmt: skip
@@ -199,6 +200,15 @@ def test_grids_that_cannot_be_are_refused(refused, tmp_path, rows, said):
 def test_wrong_options_are_refused(refused, stars, options, said):
     told = refused("neutron-star", "stars.toml", "--segments", "5", *options)
     assert [word for word in said if word not in told] == []
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [("neutron-star", "a data file is needed, or 'observed'"), ("spectrum", "a data file is needed")],
+)
+def test_data_that_miss_are_told_before_the_folder(hpc_ds, model, said):
+    told = hpc_ds("infer", model, code=2).err
+    assert said in told and "--out" not in told
 
 
 @pytest.mark.parametrize(

@@ -181,11 +181,12 @@ def _read_order(
     given = read_options(config, known, tables=("prior",), switches=("causal",)) if config else {}
     given |= {name: value for name, value in params.items() if name in known and is_set(value)}
     folder = str(given.pop("out", ""))
-    if not folder:
-        raise InputError("--out: a run folder is needed, e.g. --out runs/first")
     limit = seconds(given.pop("time", None))
     settings = make_settings({name: given.pop(name) for name in list(given) if name in Settings.model_fields})
-    return build_request(model, data, given), settings, folder, limit
+    request = build_request(model, data, given)
+    if not folder:
+        raise InputError("--out: a run folder is needed, e.g. --out runs/first")
+    return request, settings, folder, limit
 
 
 def sample_to_report(

@@ -73,6 +73,7 @@ def estimate(beta: NDArray[np.float64], energies: Energies) -> Evidence:
         raise ValueError(
             f"energies have shape {energies.shape}; (at least 2 scans, {beta.size} levels) are needed"
         )
+    integral = thermodynamic_integration(beta, energies)
     energies = np.maximum(energies, -1e300)  # a likelihood of zero: no weight anywhere but at beta = 0
     forward, backward = stepping_stones(beta, energies)
     log_z = multistate_ratio(beta, energies, 0.5 * (forward + backward))
@@ -82,7 +83,7 @@ def estimate(beta: NDArray[np.float64], energies: Energies) -> Evidence:
         error=error,
         stepping_stone_forward=float(forward[-1]),
         stepping_stone_backward=float(backward[-1]),
-        thermodynamic_integration=thermodynamic_integration(beta, energies),
+        thermodynamic_integration=integral,
         log_evidence_at=tuple(float(value) for value in log_z),
         disagreement=abs(float(forward[-1] - log_z[-1])) / error if error > 0.0 else 0.0,
         mean_log_likelihood=tuple(float(value) for value in energies.mean(axis=0)),
@@ -101,7 +102,7 @@ def stepping_stones(
 
 
 def thermodynamic_integration(beta: NDArray[np.float64], energies: Energies) -> float:
-    """Return the trapezoidal integral of the mean log-likelihood over beta."""
+    """Return the trapezoidal integral of the mean log-likelihood over beta, -inf where a draw is impossible."""
     mean = energies.mean(axis=0)
     return float(np.sum(np.diff(beta) * (mean[1:] + mean[:-1]) / 2.0))
 

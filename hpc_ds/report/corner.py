@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpc_ds.report import svg
+from hpc_ds.report.neutron_star import naming
 from hpc_ds.report.reader import Model
 
 if TYPE_CHECKING:
@@ -43,8 +44,10 @@ def draw(model: Model, key: str, names: list[str]) -> str:
 
 
 def spoken_name(name: str) -> str:
-    """Write ``position[2]`` as ``position 2``, and a squared speed of sound as the field does, ``c² 2``."""
-    name = name.replace("sound_speed_squared", "c²")
+    """Write ``position[2]`` as ``position 2``, and a squared speed of sound as the field does, ``c₂²``."""
+    speed = re.fullmatch(r"sound_speed_squared\[(\d+)\]", name)
+    if speed:
+        return naming.quantity(f"c2_{speed[1]}")
     return re.sub(r"\[(\w+)\]", r" \1", name)
 
 

@@ -221,11 +221,11 @@ def _evidence(figure: Figure, models: Sequence[Entry]) -> None:
         places, values, errors, fmt="o", ms=4.5, color=svg.colour("accent"), elinewidth=1.4, zorder=3
     )
     top = values.max(initial=-np.inf)
-    for place, value in zip(places, values, strict=True):
+    for place, value, error in zip(places, values, errors, strict=True):
         gap = top - value
         text = "highest" if gap == 0 else wording.fraction(-gap, 2 if gap < 1 else 1 if gap < 10 else 0)
         axes.annotate(
-            text, (place, value), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8
+            text, (place, value + error), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8
         )
     axes.margins(x=0.12, y=0.16)
     _name_models(axes.xaxis, models)

@@ -13,8 +13,6 @@ from hpc_ds.report.wording import Entry
 if TYPE_CHECKING:
     from rich.console import Group
 
-_UNBOUNDED = 1e100  # of a log evidence: what the engine writes where a mean is minus infinity
-
 
 def terminal(summary: Mapping[str, Any]) -> Group:
     """Return what the terminal shows of ``summary``: the verdict, the models, the best model's parameters.
@@ -151,8 +149,7 @@ def _parameter(name: str, values: Mapping[str, Any]) -> tuple[Cell, ...]:
 
 
 def _estimator(value: Any, error: Any) -> str:
-    found = wording.finite(value)
-    return wording.quantity(None if found is None or abs(found) > _UNBOUNDED else found, error)
+    return wording.quantity(wording.finite(value), error)
 
 
 def _hundredfold(share: float | None) -> float | None:

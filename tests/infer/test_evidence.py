@@ -175,6 +175,14 @@ def test_thermodynamic_integration_is_the_trapezoidal_rule():
     assert thermodynamic_integration(np.array([0.0, 0.5, 1.0]), energies) == pytest.approx(-2.5)
 
 
+def test_thermodynamic_integration_has_no_answer_where_part_of_the_prior_is_impossible():
+    energies = independent(500, seed=2)
+    energies[::3, 0] = -math.inf
+    found = estimate(LADDER, energies)
+    assert found.thermodynamic_integration == -math.inf
+    assert math.isfinite(found.log_evidence) and math.isfinite(found.stepping_stone_forward)
+
+
 def test_adding_a_constant_to_the_log_likelihood_adds_it_to_the_log_evidence():
     energies = independent(500, seed=2)
     plain, shifted = estimate(LADDER, energies), estimate(LADDER, energies - 12345.0)

@@ -17,10 +17,11 @@ from hpc_ds.infer.models.neutron_star import (
     published_stars,
     read_stars,
 )
-from hpc_ds.infer.models.neutron_star.options import parse_segments
-from hpc_ds.infer.models.neutron_star.prior import share_of
+from hpc_ds.infer.models.neutron_star.options import largest_radius, parse_segments
+from hpc_ds.infer.models.neutron_star.prior import EosPrior, share_of
 from hpc_ds.infer.request import build_request
 from hpc_ds.physics.neutron_star.curves import mass_radius_curves
+from hpc_ds.physics.neutron_star.families import sly_below
 from hpc_ds.runtime.errors import InputError
 
 NUMBERS = 'name = "A"\nmass = 1.4\nmass_errors = 0.1\nradius = 12.0\nradius_errors = 0.5\n'
@@ -265,6 +266,54 @@ def test_columns_that_were_mistaken_are_noticed(tmp_path):
     file = write(tmp_path, 'name = "A"\nsamples = "samples.txt"\ncolumns = ["-", "-", "radius", "mass"]')
     with pytest.raises(InputError, match=r"'A': its masses .* lie outside"):
         EosOptions((3,)).models(read_stars(file))
+
+
+RADII = {
+    "metres": ("radius = 12000.0\nradius_errors = 100.0", "radius 12000 .- 100 lies"),
+    "metres, split errors": ("radius = 12000\nradius_errors = [500, 700]", "radius 12000 .- 500 lies"),
+    "metres, correlated": (
+        "radius = 12000\nradius_errors = 100\ncorrelation = 0.5",
+        "radius 12000 .- 100 lies",
+    ),
+    "metres, hardly measured": ("radius = 12000\nradius_errors = 3000", "radius 12000 .- 3000 lies"),
+    "thousands of km": ("radius = 0.012\nradius_errors = [0.002, 0.001]", "radius 0.012 .- 0.001 lies"),
+}
+
+
+@pytest.mark.parametrize(("numbers", "said"), RADII.values(), ids=RADII)
+def test_radius_that_no_equation_of_state_gives_is_refused(tmp_path, numbers, said):
+    file = write(tmp_path, f'name = "A"\nmass = 1.4\nmass_errors = 0.1\n{numbers}')
+    with pytest.raises(InputError, match=rf"'A': {said} outside .* 3\.32 to 16\.1 km; km are needed$"):
+        EosOptions((3,)).models(read_stars(file))
+
+
+def test_samples_in_metres_are_refused(tmp_path):
+    rng = np.random.default_rng(2)
+    np.savetxt(
+        tmp_path / "s.txt", np.stack([rng.normal(1.4, 0.1, 300), rng.normal(12e3, 900.0, 300)], axis=1)
+    )
+    file = write(tmp_path, 'name = "A"\nsamples = "s.txt"')
+    with pytest.raises(InputError, match=r"'A': its radii \d+.* to 1\d+.* lie outside .* km; km are needed$"):
+        EosOptions((3,)).models(read_stars(file))
+
+
+@pytest.mark.parametrize(
+    "numbers", ["radius = 7.0\nradius_errors = 0.1", "radius = 22.0\nradius_errors = [2.0, 9.0]"]
+)
+def test_odd_radius_that_some_equation_of_state_may_give_is_taken(tmp_path, numbers):
+    file = write(tmp_path, f'name = "A"\nmass = 1.4\nmass_errors = 0.1\n{numbers}')
+    assert len(EosOptions((3,)).models(read_stars(file))) == 1
+
+
+def test_every_published_star_is_taken():
+    assert len(EosOptions((1, 5)).models(published_stars())) == 2
+
+
+def test_no_drawn_star_is_larger_than_those_of_the_stiffest_matter():
+    for segments in (1, 3, 20):
+        prior = EosPrior(segments, 0.02, 8.0, sly_below(), 0.0, False)
+        curves = prior.sample(300)[1]
+        assert curves.radius[curves.mass >= 1.0].max() <= largest_radius(prior)
 
 
 def test_cuts_that_leave_nothing_are_refused():

@@ -110,11 +110,48 @@ def test_negative_pressures_and_short_tables_are_refused(tmp_path):
 
 
 def test_unknown_units_are_refused_and_layouts_named(tmp_path):
-    rows = matter_rows() * np.array([1.0, 1e4])
+    rows = matter_rows() * np.array([1.0, 10.0])
     message = refusal(tmp_path, rows)
     assert "unknown units" in message and "lalsimulation" in message
     assert len(ns.read_table(tmp_path / "table", "mev", allow_acausal=True)) == 1
     assert "unknown units" in refusal(tmp_path, matter_rows() * 1e3)  # keV/fm3
+
+
+SI = (1e3, 0.1)  # kg/m3 and Pa in g/cm3 and dyn/cm2
+
+
+@pytest.mark.parametrize(
+    ("written", "factors", "named", "likely"),
+    [
+        ("rns", (1.0, 1.0), "mev", "layout 'rns'"),
+        ("rns", (1.0, 1.0), "lalsimulation", "layout 'rns'"),
+        ("mev", (1.0, 1.0), "rns", "layout 'mev'"),
+        ("lalsimulation", (1.0, 1.0), "mev", "layout 'lalsimulation'"),
+        ("lalsimulation", (1e6, 1e6), "lalsimulation", "e and p in km-2; convert them"),
+        ("rns", SI, "rns", "e/c2 in kg/m3, p in Pa; convert them"),
+        ("rns", (1e3, 1.0), "rns", "e/c2 in kg/m3, p in dyn/cm2; convert them"),
+        ("rns", (1.0, 1e-12), "rns", "needed are e/c2 (g/cm3), p (dyn/cm2)"),
+    ],
+)
+def test_layout_that_was_named_wrongly_is_refused_with_the_likely_units(
+    written, factors, named, likely, tmp_path
+):
+    columns = in_layout(written, matter_rows() * factors)[:, :2]
+    path = write(tmp_path / "table", columns)
+    with pytest.raises(InputError, match=r"which no neutron star has") as error:
+        ns.read_table(path, named)
+    told = str(error.value)
+    assert told.startswith(f"{path}: by layout '{named}'") and "\n" not in told
+    assert likely in told
+
+
+def test_tables_of_a_crust_or_to_great_densities_are_read_by_a_named_layout(tmp_path):
+    crust = matter_rows()[: np.searchsorted(matter_rows()[:, 0], 0.24)]
+    path = write(tmp_path / "crust", in_layout("rns", crust))
+    assert len(ns.read_table(path, "rns")) == 1
+    e = np.geomspace(1.0, 5e4, 200)  # 9e16 g/cm3
+    path = write(tmp_path / "dense", in_layout("mev", np.stack([e, e / 3.0], axis=1)))
+    assert len(ns.read_table(path, "mev")) == 1
 
 
 @pytest.mark.parametrize(

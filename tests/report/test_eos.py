@@ -57,7 +57,7 @@ def run(fake_run):
             "radius[1.4]": {"mean": 11.98, "sd": 0.41, "2.5%": 11.2, "97.5%": 12.8},
             "maximum_mass": {"mean": 2.21, "sd": 0.12, "2.5%": 2.0, "97.5%": 2.5},
         }
-        entry["evidence"]["thermodynamic_integration"] = -2.6e299  # part of the prior is impossible
+        entry["evidence"]["thermodynamic_integration"] = None  # part of the prior is impossible
         entry |= {"prior_share": 0.5, "prior_share_error": 0.01}
         entry["information_gain"] = [1.5, 0.9, 0.6, 0.1, -0.01][:segments]
         models.append(entry)
@@ -86,7 +86,7 @@ def test_estimator_without_an_answer_is_left_out(summary):
 
 def test_pairs_are_of_parameters_by_their_short_names(run):
     text = page(run)
-    assert ">c² 1<" in text and ">sound_speed_squared 1<" not in text
+    assert ">c₁²<" in text and ">c² 1<" not in text and ">sound_speed_squared 1<" not in text
 
 
 def rows(table):
@@ -166,6 +166,20 @@ def test_evidence_given_the_cuts_is_larger_by_the_share_that_meets_them(summary)
     for entry in summary["models"]:
         del entry["prior_share"]
     assert eos.cuts(summary) is None
+
+
+@pytest.mark.parametrize(
+    ("share", "error", "told"),
+    [
+        (1.0, 0.0005, "over 99.9 %"),
+        (0.999, 0.002, "over 99.7 %"),
+        (1.0, 0.0, "100 %"),
+        (0.995, 0.0016, "99.50 ± 0.16 %"),
+    ],
+)
+def test_a_share_of_one_within_its_error_is_told_by_its_lower_end(summary, share, error, told):
+    summary["models"][0] |= {"prior_share": share, "prior_share_error": error}
+    assert rows(eos.cuts(summary))[0][2] == told
 
 
 def test_stars_are_told_with_errors_and_sources(run):

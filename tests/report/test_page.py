@@ -198,6 +198,20 @@ def test_binding_energies_decrease_to_the_right(name, descends):
     assert figures.descends(name) is descends
 
 
+def test_numbers_of_the_evidence_stand_above_error_bars(monkeypatch):
+    from matplotlib.figure import Figure
+
+    drawn = Figure()
+    monkeypatch.setattr("hpc_ds.report.svg.render", lambda paint, *what, **_: paint(drawn, *what))
+    values, errors = [-3.2, -2.1, -2.4], [0.9, 0.6, None]
+    told = zip("abc", values, errors, strict=True)
+    figures.evidence(
+        {"models": [{"name": a, "log_evidence": b, "log_evidence_error": c} for a, b, c in told]}
+    )
+    texts = {text.get_text(): text.xy[1] for text in drawn.axes[0].texts}
+    assert texts == pytest.approx({"−1.1": -2.3, "highest": -1.5, "−0.30": -2.4})
+
+
 def test_thinned_curves_keep_a_peak_of_one_point():
     fit = np.zeros((5, 20_000))
     fit[:, 12_345] = 1.0

@@ -121,6 +121,26 @@ def test_a_finished_chain_computes_nothing_again(toy, folder):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
+def test_at_quick_scale_networks_know_radii_and_bands_of_the_exact_posterior_are_right(tmp_path):
+    run = [
+        sys.executable,
+        "-c",
+        "from hpc_ds.cli import main; main()",
+        "run",
+        "neutron-star",
+        "--out",
+        tmp_path / "run",
+    ]
+    subprocess.run(run, env=ALONE, check=True, timeout=1000)
+    summary = json.loads((tmp_path / "run" / SUMMARY).read_text())
+    row, calibrated = summary["radius_error"], summary["calibration"]
+    assert max(row["network"]) < 0.25 and (2.0 * np.array(row["network"]) < row["prior_mean"]).all()
+    assert calibrated["uniform"]
+    assert all(one["within"] > 0.9 for one in calibrated["network"]["quantities"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_killed_anywhere_the_same_command_ends_with_the_same_files(toy, folder, tmp_path):
     rng = random.Random(3)
     place, kills = tmp_path / "killed", 0

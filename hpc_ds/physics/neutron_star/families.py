@@ -40,6 +40,12 @@ DENSITY_RATIO = 8.0
 """Energy densities at the upper and the lower end of the segments of Fujimoto, Fukushima & Murase; the lower one is
 nuclear density."""
 
+DELTA = 0.02
+"""Average squared speeds of sound of segments are uniform between this and 1 less this, in units of that of light."""
+
+LEAST_MAXIMUM_MASS = 1.97
+"""Solar masses that an equation of state must carry: the pulsar J0348+0432, 2.01, less its standard error of 0.04."""
+
 _CORE_EDGES = (10.0**14.7, 1e15)  # g/cm3, rho_1 (where the pressure is p1) and rho_2 of Read et al.
 _SURFACE_GAMMA = 4.0 / 3.0  # below the first row of a table, where electrons are relativistic
 _FIT_RANGE = (1e6, 6e15)  # g/cm3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -49,6 +49,17 @@ _NEGLIGIBLE_PRESSURE = 1e-15 * MEV_PER_FM3  # 6e2 g/cm3 c^2: what lies above wei
 # factor of a thousand look like those of the crust elsewhere.
 _PROBES = ((1e11 * _GRAM, 6e14 * _GRAM), (2e14 * _GRAM, 6e14 * _GRAM))
 _LIKENESS = 5.0  # a factor of the pressure there; wrong units are off by ten powers of ten
+# MeV/fm3 at the end of a table: of its energy density, from 9e10 to 4e17 g/cm3 c^2, and of its pressure.
+_HIGHEST = ((0.05, 2e5), (1e-6, 2e5))
+_MOST_STIFF = 10.0  # pressures in energy densities: beyond what any matter has, causal or not
+_OTHER_UNITS = (
+    (1e-3 * _GRAM, 10.0 * _DYN, "e/c2 in kg/m3, p in Pa"),
+    (1e-3 * _GRAM, _DYN, "e/c2 in kg/m3, p in dyn/cm2"),
+    (_DYN, _DYN, "e in erg/cm3, p in dyn/cm2"),
+    (10.0 * _DYN, 10.0 * _DYN, "e in J/m3, p in Pa"),
+    (1e-6 * _PER_M2, 1e-6 * _PER_M2, "e and p in km-2"),
+    (MEV_PER_FM3, MEV_PER_FM3, "e and p in units of G = c = solar mass = 1"),
+)
 _ROUNDING = 1e-3  # by which a table's printed digits may take the speed of sound beyond that of light
 
 
@@ -88,7 +99,8 @@ def read_table(
     ------
     InputError
         The file cannot be read, holds something else than numbers, has fewer than 10 rows or another number than its
-        first line says, has no layout or an unknown one, does not grow from row to row, or is acausal.
+        first line says, has no layout or an unknown one, has numbers that are no neutron star's in the units of the
+        layout named, does not grow from row to row, or is acausal.
     """
     name = os.fspath(path)
     values, lines = _read_rows(name)
@@ -160,6 +172,7 @@ def _in_mev(name: str, values: Array, layout: str | None) -> tuple[Array, Array]
     if layout is not None:
         if layout not in fitting:
             raise InputError(f"{name}: found {width} columns; layout '{layout}' is {LAYOUTS[layout].meaning}")
+        _check_units(name, values, layout)
         return fitting[layout]
     alike = [key for key, columns in fitting.items() if _is_nuclear(*columns)]
     if len(alike) != 1:
@@ -168,6 +181,35 @@ def _in_mev(name: str, values: Array, layout: str | None) -> tuple[Array, Array]
             "pressure that of known matter; name its layout"
         )
     return fitting[alike[0]]
+
+
+def _check_units(name: str, values: Array, layout: str) -> None:
+    """Refuse numbers that are no neutron star's in the units of a layout that was named."""
+    energy_density, pressure = _columns(values, LAYOUTS[layout])
+    sound = (energy_density > 0.0) & (pressure > 0.0)
+    if not sound.any():  # `_check_growth` says which row
+        return
+    highest = energy_density.max(), pressure.max()
+    possible = all(low < value < high for value, (low, high) in zip(highest, _HIGHEST, strict=True))
+    if possible and np.max(pressure[sound] / energy_density[sound]) < _MOST_STIFF:
+        return
+    likely = _likely_units(values, LAYOUTS[layout])
+    raise InputError(
+        f"{name}: by layout '{layout}' up to e = {highest[0]:.3g} and p = {highest[1]:.3g} MeV/fm3, which no neutron "
+        f"star has; {f'likely it has {likely}' if likely else f'needed are {LAYOUTS[layout].meaning}'}"
+    )
+
+
+def _likely_units(values: Array, layout: Layout) -> str:
+    """Return the units in which the pressure is that of known matter, in this layout's columns or in others'."""
+    for key, other in LAYOUTS.items():
+        if values.shape[1] in other.columns and _is_nuclear(*_columns(values, other)):
+            return f"layout '{key}': {other.meaning}"
+    for density_unit, pressure_unit, meaning in _OTHER_UNITS:
+        units = replace(layout, density_unit=density_unit, pressure_unit=pressure_unit)
+        if _is_nuclear(*_columns(values, units)):
+            return f"{meaning}; convert them"
+    return ""
 
 
 def _columns(values: Array, layout: Layout) -> tuple[Array, Array]:

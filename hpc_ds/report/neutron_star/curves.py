@@ -70,7 +70,7 @@ def gains(study: Study, key: str = "gains") -> tuple[str, str] | None:
     drawn = svg.render(_gains, study, known, key=key, label=label, size=(svg.HALF[0], 3.1))
     return drawn, (
         "What is learnt of each segment: the relative entropy of its posterior to the prior. One bit halves the range "
-        "that is left; the line is where the page begins to call a segment constrained."
+        "that is left; below the line the page calls a segment hardly constrained, from there to half a bit little."
     )
 
 

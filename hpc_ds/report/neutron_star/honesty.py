@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLUMNS = 5
+_PAIR = (svg.HALF[0], 3.4)  # of two figures side by side
 _RADIUS = "radius[1.4]"
 
 Quantity = Mapping[str, Any]
@@ -62,7 +63,7 @@ def truths(study: Study, key: str = "truths") -> tuple[str, str] | None:
         return None
     true, mean, sd = (np.asarray(found[name])[:, at] for name in ("truth", "mean", "sd"))
     label = "Posterior of the radius at 1.4 solar masses against the true radius, of each mock truth"
-    drawn = svg.render(_truths, true, mean, sd, key=key, label=label, size=svg.HALF)
+    drawn = svg.render(_truths, true, mean, sd, key=key, label=label, size=_PAIR)
     inside = float((np.abs(true - mean) <= sd).mean())
     return drawn, (
         f"R(1.4) of {wording.count(true.size)} mock truths: mean and standard deviation of the exact posterior by "
@@ -81,7 +82,7 @@ def two_ways(study: Study, key: str = "two-ways") -> tuple[str, str] | None:
     label = (
         "Difference of posterior means by weights and by replica exchange, in posterior standard deviations"
     )
-    drawn = svg.render(_two_ways, apart, names, key=key, label=label, size=svg.HALF)
+    drawn = svg.render(_two_ways, apart, names, key=key, label=label, size=_PAIR)
     return drawn, (
         f"Posterior means by weights less those by replica exchange, a dot for each of {wording.count(len(apart))} "
         "truths, in posterior standard deviations."
@@ -171,18 +172,17 @@ def _truths(figure: Figure, true: np.ndarray, mean: np.ndarray, sd: np.ndarray) 
 
 
 def _two_ways(figure: Figure, apart: np.ndarray, names: Sequence[str]) -> None:
-    axes = figure.subplots()
+    axes, colour = figure.subplots(), svg.colour(drawing.POSTERIOR)
     for place in range(len(names)):
         values = np.sort(apart[:, place])
-        shift = 0.5 * (np.arange(values.size) % 5 - 2) / 5
-        axes.plot(place + shift, values, ".", ms=4, mew=0, alpha=0.75, color=svg.colour(drawing.POSTERIOR))
-    axes.axhline(0, color=svg.colour("ink"), lw=0.8)
+        shift = 0.6 * (np.arange(values.size) % 5 - 2) / 5
+        axes.plot(values, place + shift, "o", ms=5, mew=0, alpha=0.55, color=colour)
+    axes.axvline(0, color=svg.colour("ink"), lw=0.8)
     reach = 1.15 * max(0.1, float(np.nanmax(np.abs(apart))))
-    axes.set_ylim(-reach, reach)
-    axes.set_xticks(range(len(names)), [naming.quantity(name) for name in names], rotation=50, ha="right")
-    axes.tick_params(axis="x", labelsize=7)
-    axes.set_ylabel("difference / sd")
-    axes.grid(visible=False, axis="x")
+    axes.set(xlim=(-reach, reach), ylim=(len(names) - 0.5, -0.5))
+    axes.set_yticks(range(len(names)), [naming.quantity(name) for name in names])
+    axes.set_xlabel("difference / posterior standard deviations")
+    axes.grid(visible=False, axis="y")
 
 
 def _column(found: Mapping[str, np.ndarray]) -> int | None:

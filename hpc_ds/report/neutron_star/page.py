@@ -12,7 +12,7 @@ from hpc_ds.report.neutron_star import wording as words
 from hpc_ds.report.neutron_star.reader import CANONICAL, Estimate, Study, load
 from hpc_ds.report.table import Table
 from hpc_ds.report.table import html as as_html
-from hpc_ds.report.wording import count, finite, with_error
+from hpc_ds.report.wording import count, finite
 from hpc_ds.runtime.amounts import duration_text
 
 Drawn = tuple[str, str] | None
@@ -58,9 +58,7 @@ def _facts(study: Study) -> dict[str, str]:
 
 
 def _km(one: Estimate | None) -> str:
-    if one is None:
-        return "–"
-    return f"{with_error(one.mean, one.sd) if one.sd > 0 else f'{one.mean:.2f}'} km"
+    return "–" if one is None else f"{words.estimate(one)} km"
 
 
 def _mass_radius(study: Study) -> str:

@@ -30,12 +30,14 @@ _BANDS = ("prior", "posterior", "posterior_all")
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its standard deviation and, where known, its 95 % interval."""
+    """A number with its standard deviation and, where known, its 95 % interval and unequal errors."""
 
     mean: float
     sd: float
     low: float | None = None
     high: float | None = None
+    errors: tuple[float, float] | None = None
+    """Below and above, of a skewed distribution whose median stands for its mean."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Study(Record):
     compared: Mapping[str, Arrays]
     """Groups of ``comparison.h5``."""
     calibrated: Mapping[str, Arrays]
-    """Groups ``weights`` and ``exchange`` of ``calibration.h5``."""
+    """Groups ``weights`` and ``exchange`` of ``calibration/calibration.h5``."""
     built: tuple[str, ...]
     """Those of `STAGES` that have a report."""
 
@@ -92,12 +94,17 @@ class Study(Record):
         return [name for name, rows in known.items() if rows is not None]
 
     def prior_at(self, group: str, at: float) -> Estimate | None:
-        """Return a radius or pressure at a place under the prior: median, half the 68 % interval, 95 % interval."""
+        """Return a radius or pressure at a place under the prior: median with its 68 and 95 % intervals.
+
+        Its standard deviation is half the former.
+        """
         rows = self.bands(group, "prior")
         if rows is None:
             return None
         low, lower, middle, upper, high = (float(np.interp(at, self.axis(group), row)) for row in rows)
-        return Estimate(middle, 0.5 * (upper - lower), low, high) if np.isfinite(high - low) else None
+        if not np.isfinite(high - low):
+            return None
+        return Estimate(middle, 0.5 * (upper - lower), low, high, (middle - lower, upper - middle))
 
     def networks_at(self, group: str, at: float) -> Estimate | None:
         """Return a radius or pressure by the networks: mean and standard deviation over those that reach it."""
@@ -143,15 +150,9 @@ def load(folder: Path) -> Study:
     return Study(
         **vars(record),
         compared=compared,
-        calibrated=_groups(_calibration(record.folder), ("weights", "exchange")),
+        calibrated=_groups(record.folder / "calibration" / "calibration.h5", ("weights", "exchange")),
         built=tuple(name for name in STAGES if (record.folder / name / "report.html").is_file()),
     )
-
-
-def _calibration(folder: Path) -> Path:
-    """Return where the calibration's arrays lie: beside the summary, or in the folder of their stage."""
-    inside = folder / "calibration" / "calibration.h5"
-    return inside if inside.exists() else folder / "calibration.h5"
 
 
 def _groups(file: Path, names: Sequence[str]) -> dict[str, Arrays]:

@@ -54,10 +54,13 @@ def every(study: Study, key: str = "mass-radius-all") -> tuple[str, str] | None:
         if new and _names(study)
         else ""
     )
-    return _titled(drawn, stars), (
+    told = [
         f"The same plane with {naming.stars(stars)}{more}. Bands: the exact posterior given all of them, 68 and 95 %; "
-        f"dotted: the 95 % of the posterior above. {_EDGE if _alone(stars) else ''}".rstrip()
-    )
+        "dotted: the 95 % of the posterior above.",
+        words.prior_of_all(study),
+        _EDGE if _alone(stars) else "",
+    ]
+    return _titled(drawn, stars), " ".join(one for one in told if one)
 
 
 def _given(figure: Figure, study: Study, stars: Sequence[Star]) -> None:

@@ -35,11 +35,9 @@ def answers(study: Study) -> Table | None:
         alone = (study.prior_at(group, at), study.networks_at(group, at)) if group else (None, None)
         found = [*alone, study.sampled(name), study.sampled(name, "posterior_all")]
         if any(found):
-            rows.append((Cell(title), *(Cell(_estimate(one)) for one in found)))
+            rows.append((Cell(title), *(Cell(words.estimate(one)) for one in found)))
     header = ("", "prior", "networks", "exact posterior", "every star")
-    caption = (
-        "What they say (mean ± standard deviation; of the prior the median, and half of its middle 68 %)"
-    )
+    caption = "What they say (mean ± standard deviation; of the prior the median, and its middle 68 %)"
     return Table(caption, header, tuple(rows)) if rows else None
 
 
@@ -57,7 +55,7 @@ def speeds(study: Study) -> Table | None:
         rows.append(
             (
                 Cell(f"{place + 1}: {span}"),
-                Cell(_estimate(network)),
+                Cell(words.estimate(network)),
                 Cell(wording.with_error(exact.get("mean"), exact.get("sd"))),
                 _far(apart[place] if place < len(apart) else None),
                 _bits(bits, place),
@@ -103,9 +101,9 @@ def given_cuts(entry: Mapping[str, Any]) -> tuple[Cell, Cell, Cell]:
     evidence = Cell(wording.with_error(value, error))
     if not share:
         return evidence, Cell("–"), Cell("–")
-    met = f"{wording.with_error(100 * share, 100 * of_share)} %"
     given = None if value is None else value - math.log(share)
-    return evidence, Cell(met), Cell(wording.with_error(given, math.hypot(error or 0.0, of_share / share)))
+    joint = math.hypot(error or 0.0, of_share / share)
+    return evidence, Cell(_met(share, of_share)), Cell(wording.with_error(given, joint))
 
 
 def radius_errors(study: Study) -> Table | None:
@@ -199,6 +197,13 @@ def stages(study: Study) -> Table:
     )
 
 
+def _met(share: float, error: float) -> str:
+    """Write a share of the prior in per cent; one that may be all of it by its lower end."""
+    if error and share + error >= 1.0:
+        return f"over {math.floor(1000 * (share - error)) / 10:.1f} %"
+    return f"{wording.with_error(100 * share, 100 * error or None)} %"
+
+
 def _answers() -> tuple[tuple[str, str, str, float], ...]:
     """Return what is tabulated: derived number, title, and the group and place where bands know it too."""
     unit = naming.nuclear_density()
@@ -256,14 +261,8 @@ def _network(part: Any) -> str:
     return (
         f"{naming.networks(members)} {part.get('layers')}, {wording.count(part.get('parameters'))} parameters each; "
         f"{wording.count(part.get('equations'))} equations of state, {wording.count(part.get('samples_seen'))} noisy "
-        f"copies seen{error}"
+        f"samples in all epochs{error}"
     )
-
-
-def _estimate(one: Estimate | None) -> str:
-    if one is None:
-        return "–"
-    return wording.with_error(one.mean, one.sd) if one.sd > 0 else wording.fraction(one.mean)
 
 
 def _far(value: Any) -> Cell:

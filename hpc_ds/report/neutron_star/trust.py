@@ -135,11 +135,12 @@ def nominal(
 
 def _judged(errors: float, truths: int) -> str:
     """Say whether two ways agree whose means are so many joint errors apart."""
-    if errors < _SAME:
-        return "The two agree:"
     if truths < _ENOUGH:
-        return "That is too few to judge, as all quantities of a truth err together:"
-    return "The two do not agree:"
+        say = "truth says" if truths == 1 else "truths say"
+        return (
+            f"{naming.number(truths).capitalize()} {say} little, as all quantities of a truth err together:"
+        )
+    return "The two agree:" if errors < _SAME else "The two do not agree:"
 
 
 def _first(one: Mapping[str, Any]) -> float | None:

@@ -19,11 +19,13 @@ from hpc_ds.report.wording import (
     quantity,
     spoken,
     trusted,
-    with_error,
 )
 
 HARDLY = 0.25
 """Bits below which a segment is called hardly constrained: what is left is 84 % as wide as the prior."""
+
+LITTLE = 0.5
+"""Bits below which a segment that is not hardly constrained is called little constrained."""
 
 NEAR = 1.0
 """Posterior standard deviations within which two answers agree."""
@@ -48,7 +50,7 @@ def verdict(study: Study) -> Verdict:
         assert network is not None
         headline = (
             f"{given}, read by {networks(_members(study))}, put the radius of a star of {CANONICAL:g} solar masses at "
-            f"{with_error(network.mean, network.sd)}\u00a0km; there is no exact posterior to compare with."
+            f"{estimate(network)}\u00a0km; there is no exact posterior to compare with."
         )
         return Verdict(headline, tuple(_notes(study)))
     within = f" (95 %: {_between(exact)})" if exact.low is not None else ""
@@ -97,7 +99,7 @@ def narrowed(study: Study) -> str:
             f"The prior alone says {_between(prior)}\u00a0km (95 %): the stars put the radius {side} all of that, "
             "where the prior expected little."
         )
-    share, before = exact.sd / prior.sd, f"{with_error(prior.mean, prior.sd)}\u00a0km"
+    share, before = exact.sd / prior.sd, f"{estimate(prior)}\u00a0km"
     if share >= NARROW:
         return f"The stars hardly narrow it: the prior alone says {before}."
     return f"The prior alone says {before}: the stars make that {fraction(1 / share, 1)} times narrower."
@@ -165,6 +167,28 @@ def same_truths(study: Study) -> np.ndarray:
     return _floats(values) if known else np.array([])
 
 
+def estimate(one: Estimate | None) -> str:
+    """Write a number with its error, or with those below and above it where they differ; – where it is missing."""
+    if one is None:
+        return "–"
+    if one.sd <= 0:
+        return fraction(one.mean)
+    below, above = (quantity(error, one.sd) for error in one.errors or (one.sd, one.sd))
+    value = quantity(one.mean, one.sd)
+    return f"{value} ± {above}" if below == above else f"{value} −{below} +{above}"
+
+
+def prior_of_all(study: Study) -> str:
+    """Say that the prior that is drawn has a cut which the posterior given every star has not; empty without one."""
+    least = finite(study.part("ensemble").get("least_maximum_mass"))
+    if not least or study.bands("mass_radius", "prior") is None:
+        return ""
+    return (
+        f"Grey: the prior with its cut at a maximum mass of {least:g} solar masses, which this posterior does not "
+        "have: it is given the heavy pulsars themselves."
+    )
+
+
 def moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation (n,) over members (members, n): NaN where half of them have no value."""
     known = np.isfinite(rows).sum(axis=0)
@@ -202,20 +226,45 @@ def _floats(values: Any) -> np.ndarray:
 
 
 def _weak(known: Sequence[float], ratio: float | None) -> str:
-    """Name the segments of which next to nothing is learnt."""
-    weak = [place for place, one in enumerate(known) if one < HARDLY]
-    if not weak:
-        return f"Every segment is constrained by at least {fraction(HARDLY)} bits."
-    if len(weak) == len(known):
+    """Name the segments of which next to nothing is learnt, and those of which little is."""
+    hardly = [place for place, one in enumerate(known) if one < HARDLY]
+    little = [place for place, one in enumerate(known) if HARDLY <= one < LITTLE]
+    if not hardly and not little:
+        return "Every segment is constrained by at least half a bit."
+    if len(hardly) == len(known):
         return "None of the segments is constrained to speak of: what is seen of them is the prior."
-    named = f"Segment {_named(weak)} is" if len(weak) == 1 else f"Segments {_named(weak)} are"
-    if len(weak) > 1 and weak == list(range(len(known) - len(weak), len(known))):
-        above = f"{edges(len(known), ratio)[weak[0]]:.2g} times nuclear density"
-        named = f"The upper {number(len(weak))} segments ({_named(weak)}, above {above}) are"
-    return (
-        f"{named} hardly constrained: below {fraction(HARDLY)} bits the posterior is nearly the prior, and what any "
-        "method draws there is mostly what was put in."
+    nothing = (
+        f"below {fraction(HARDLY)} bits the posterior is nearly the prior, and what any method draws there is mostly "
+        "what was put in"
     )
+    if not little:
+        return f"{_upper(hardly, known, ratio) or _segments(hardly)} hardly constrained: {nothing}."
+    if not hardly:
+        told = _upper(little, known, ratio) or _segments(little)
+        return f"{told} little constrained: below half a bit much of what is seen there is still the prior."
+    both = sorted(hardly + little)
+    opening = _upper(both, known, ratio).removesuffix(" are")
+    told = _segments(hardly) if not opening else f"Of {_lower(opening)} {_lower(_segments(hardly))}"
+    return (
+        f"{told} hardly constrained, and {_lower(_segments(little))} little: {nothing}; below half a bit much of what "
+        "is seen is still the prior."
+    )
+
+
+def _segments(places: Sequence[int]) -> str:
+    return f"Segment {_named(places)} is" if len(places) == 1 else f"Segments {_named(places)} are"
+
+
+def _upper(places: Sequence[int], known: Sequence[float], ratio: float | None) -> str:
+    """Name two or more segments that are the upper ones; empty where they are not."""
+    if len(places) < 2 or list(places) != list(range(len(known) - len(places), len(known))):
+        return ""
+    above = f"{edges(len(known), ratio)[places[0]]:.2g} times nuclear density"
+    return f"The upper {number(len(places))} segments ({_named(places)}, above {above}) are"
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def _upper_widths(study: Study) -> str:

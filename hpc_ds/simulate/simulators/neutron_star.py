@@ -12,7 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hpc_ds.physics.neutron_star.curves import Curves, mass_radius_curves, radius_at, tidal_at
 from hpc_ds.physics.neutron_star.eos import EosBatch, largest_sound_speed_squared, matter
-from hpc_ds.physics.neutron_star.families import DENSITY_RATIO, sound_speed_segments
+from hpc_ds.physics.neutron_star.families import (
+    DELTA,
+    DENSITY_RATIO,
+    LEAST_MAXIMUM_MASS,
+    sound_speed_segments,
+)
 from hpc_ds.runtime.errors import InputError
 from hpc_ds.runtime.options import checked
 from hpc_ds.simulate.parameters import ParameterSpace
@@ -41,7 +46,7 @@ class Options(BaseModel):
     ratio: float = Field(default=DENSITY_RATIO, gt=1.0, le=100.0)
     """Energy density where they end, in units of that where they begin, 2.7e14 g/cm3; the last one goes on above."""
 
-    delta: float = Field(default=0.02, gt=0.0, lt=0.5)
+    delta: float = Field(default=DELTA, gt=0.0, lt=0.5)
     """The squared speeds of sound are uniform between delta and 1 - delta, in units of the speed of light."""
 
     points: int = Field(default=128, ge=2)
@@ -50,7 +55,7 @@ class Options(BaseModel):
     lowest_mass: float = Field(default=0.2, ge=_LIGHTEST, le=1.5)
     """Mass of the first of them, in solar masses; the last one has the maximum mass."""
 
-    least_maximum_mass: float = Field(default=1.97, ge=0.0, allow_inf_nan=False)
+    least_maximum_mass: float = Field(default=LEAST_MAXIMUM_MASS, ge=0.0, allow_inf_nan=False)
     """Maximum mass, in solar masses, below which `accepted` is 0; 0 accepts all.
 
     1.97 is the pulsar J0348+0432, 2.01, less its standard error of 0.04; 1.93 is less by two of them, and 1.2 leaves

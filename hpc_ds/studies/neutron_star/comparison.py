@@ -13,16 +13,15 @@ from numpy.typing import NDArray
 from hpc_ds.infer.models.neutron_star import EosOptions, parameter_names
 from hpc_ds.infer.models.neutron_star.presentation import QUANTILES
 from hpc_ds.infer.models.neutron_star.stars import published_stars
-from hpc_ds.physics.neutron_star.curves import mass_radius_curves, radius_at
 from hpc_ds.physics.neutron_star.eos import pressure_at
-from hpc_ds.physics.neutron_star.families import sound_speed_segments
+from hpc_ds.physics.neutron_star.families import DELTA, sound_speed_segments
 from hpc_ds.runtime.atomic import write_json
 from hpc_ds.store.netcdf import Group, read_group, write_groups
 from hpc_ds.store.split import SPLITS
 from hpc_ds.store.training_set import TrainingSet
 from hpc_ds.studies import STUDIES
 from hpc_ds.studies.neutron_star import chain
-from hpc_ds.studies.neutron_star.calibration.networks import network_coverage
+from hpc_ds.studies.neutron_star.calibration.networks import network_coverage, radii
 from hpc_ds.studies.neutron_star.calibration.weights import MASSES
 from hpc_ds.studies.neutron_star.mock import Ensemble, MockStars, Seen, as_inputs, read_ensemble
 
@@ -33,9 +32,6 @@ COMPARISON, SUMMARY = "comparison.h5", "summary.json"
 
 PUBLISHED_RMS = (0.16, 0.12, 0.10, 0.099, 0.11, 0.11, 0.12)
 """km at 0.6, 0.8, ... 1.8 solar masses (Fujimoto, Fukushima & Murase 2018, PRD 98, 023019)."""
-
-DELTA = EosOptions.delta
-"""Squared speeds of sound are uniform between this and 1 less this, in units of that of light."""
 
 _MOST_TRUTHS = 2000
 _MOST_DRAWS = 4000
@@ -55,7 +51,8 @@ def compare(folder: Path, scale: str, seed: int, seconds: Mapping[str, float]) -
     """
     splits = {split: read_ensemble(str(folder / chain.ENSEMBLE), split) for split in SPLITS}
     members = np.clip(_of_observed(folder), DELTA, 1.0 - DELTA)
-    errors = _radius_errors(folder, splits, seed)
+    told = _of_mock(folder, splits["test"], seed)
+    errors = _radius_errors(folder, splits, told)
     write_groups(folder / COMPARISON, _groups(folder, splits, members, errors))
     card = STUDIES["neutron-star"]
     found = {
@@ -76,7 +73,7 @@ def compare(folder: Path, scale: str, seed: int, seconds: Mapping[str, float]) -
         "posterior": _answer(folder / chain.POSTERIOR),
         "posterior_all": _answer(folder / chain.POSTERIOR_ALL),
         "agreement": _agreement(members, _draws(folder / chain.POSTERIOR)),
-        "calibration": _calibration(folder, splits, seed),
+        "calibration": _calibration(folder, told),
         "observations": [star.describe() for star in chain.fourteen()],
         "observations_all": [star.describe() for star in published_stars()],
         "seconds": dict(seconds),
@@ -98,13 +95,6 @@ def predicted(run: Path, inputs: Array) -> Array:
     return values.numpy().astype(np.float64)
 
 
-def _radii(speeds: Array, mass: Array) -> Array:
-    curves = mass_radius_curves(sound_speed_segments(speeds))
-    radius = radius_at(curves, mass)
-    radius[~curves.ok] = np.nan
-    return radius
-
-
 def _of_observed(folder: Path) -> Array:
     """Return what the networks with known errors say of the fourteen stars, (members, segments)."""
     told = [star.describe() for star in chain.fourteen()]
@@ -116,21 +106,19 @@ def _of_observed(folder: Path) -> Array:
     return predicted(folder / chain.KNOWN.folder, as_inputs(seen, known=True))[:, 0]
 
 
-def _of_mock(folder: Path, truths: Ensemble, seed: int, count: int) -> Array:
-    """Return what the networks with fixed errors say of mock observations, (members, count, segments)."""
+def _of_mock(folder: Path, truths: Ensemble, seed: int) -> Array:
+    """Return what the networks with fixed errors say of mock observations, (members, truths, segments)."""
+    count = min(len(truths), _MOST_TRUTHS)
     mock = MockStars(truths, chain.mock_seed(seed, "test"), chain.FIXED.stars, chain.FIXED.errors)
     return predicted(folder / chain.FIXED.folder, as_inputs(mock.observe(np.arange(count)), known=False))
 
 
-def _radius_errors(folder: Path, splits: Mapping[Any, Ensemble], seed: int) -> dict[str, Any]:
+def _radius_errors(folder: Path, splits: Mapping[Any, Ensemble], told: Array) -> dict[str, Any]:
     """Return root mean squares of wrong radii by mass: of the networks' mean curve, and of knowing the prior only."""
-    truths, masses = splits["test"], np.array(MASSES)
-    count = min(len(truths), _MOST_TRUTHS)
-    speeds = np.clip(_of_mock(folder, truths, seed, count), DELTA, 1.0 - DELTA)
-    found = _radii(speeds.reshape(-1, speeds.shape[2]), masses).reshape(*speeds.shape[:2], -1)
-    true = _radii(truths.speeds_squared[:count], masses)
-    mean = _mean(found)
-    usual = _mean(_radii(splits["train"].speeds_squared[:_MOST_DRAWS], masses))
+    count = told.shape[1]
+    true = radii(splits["test"].speeds_squared[:count])
+    mean = _mean(radii(np.clip(told, DELTA, 1.0 - DELTA)))
+    usual = _mean(radii(splits["train"].speeds_squared[:_MOST_DRAWS]))
     return {
         "mass": list(MASSES),
         "network": _rms(mean - true),
@@ -149,10 +137,10 @@ def _exact_row(folder: Path) -> list[float]:
     return [value for name, value in rows.items() if name.startswith("radius")]
 
 
-def _calibration(folder: Path, splits: Mapping[Any, Ensemble], seed: int) -> dict[str, Any]:
+def _calibration(folder: Path, told: Array) -> dict[str, Any]:
     place = folder / chain.CALIBRATION
     found = _json(place / "summary.json")
-    network = network_coverage(_of_mock(folder, splits["test"], seed, found["truths"]), place, DELTA)
+    network = network_coverage(told[:, : found["truths"]], place)
     return {**found, "network": network}
 
 
@@ -190,7 +178,7 @@ def _groups(
         for name in ("network", "prior_mean", "published", "exact", "compared")
     }
     return {
-        "mass_radius": curves("mass_radius", "mass", "radius", lambda mass: _radii(members, mass)),
+        "mass_radius": curves("mass_radius", "mass", "radius", lambda mass: radii(members, mass)),
         "pressure_density": curves(
             "pressure_density",
             "energy_density",
@@ -249,9 +237,8 @@ def _answer(run: Path) -> dict[str, Any]:
 
 def _agreement(members: Array, draws: Array) -> dict[str, list[float]]:
     """Return how far the networks' mean lies from the posterior's, in standard deviations of the posterior."""
-    masses = np.array(MASSES)
-    radius = _radii(draws[:: -(-len(draws) // _MOST_DRAWS)], masses)
-    wrong = _mean(_radii(members, masses)) - _mean(radius)
+    radius = radii(draws)
+    wrong = _mean(radii(members)) - _mean(radius)
     return {
         "difference": ((members.mean(axis=0) - draws.mean(axis=0)) / draws.std(axis=0, ddof=1)).tolist(),
         "mass": list(MASSES),

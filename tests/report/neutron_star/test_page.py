@@ -13,6 +13,8 @@ import pytest
 import hpc_ds.report as report
 from hpc_ds.physics.neutron_star.observed import OBSERVED
 from hpc_ds.report.neutron_star.naming import measured, segments
+from hpc_ds.report.neutron_star.reader import Estimate
+from hpc_ds.report.neutron_star.wording import estimate, learnt
 from hpc_ds.runtime.errors import InputError
 
 VOID = {"meta", "link", "br", "img", "image"}
@@ -227,9 +229,33 @@ def test_computed_numbers_end_at_the_third_digit_of_their_error():
 
 
 def test_segments_of_much_information_are_not_called_so(fake_study, told):
-    posterior = changed(fake_study.summary["posterior"], information_gain=[3.1, 2.2, 0.7, 0.5, 0.4])
-    said = prose(told(fake_study.write(posterior=posterior)))
-    assert "Every segment is constrained by at least 0.25 bits" in said and "hardly constrained" not in said
+    posterior = changed(fake_study.summary["posterior"], information_gain=[3.1, 2.2, 0.7, 0.6, 0.5])
+    said = told(fake_study.write(posterior=posterior)).partition('id="speeds"')[2].partition("<figure>")[0]
+    assert "Every segment is constrained by at least half a bit." in said
+    assert "hardly constrained" not in said and "little" not in said
+
+
+@pytest.mark.parametrize(
+    ("gain", "said"),
+    [
+        (
+            [3.0, 2.4, 0.7, 0.05, 0.32],
+            "Of the upper two segments (4 and 5, above 3.5 times nuclear density) segment 4 is hardly constrained, "
+            "and segment 5 is little: below 0.25 bits",
+        ),
+        (
+            [3.0, 2.4, 0.7, 0.25, 0.49],
+            "segments (4 and 5, above 3.5 times nuclear density) are little constrained:",
+        ),
+        (
+            [3.0, 0.1, 0.7, 0.3, 0.6],
+            "Segment 2 is hardly constrained, and segment 4 is little: below 0.25 bits",
+        ),
+        ([3.0, 2.4, 0.4, 0.9, 0.6], "Segment 3 is little constrained: below half a bit"),
+    ],
+)
+def test_segments_below_half_a_bit_are_called_little_constrained(gain, said):
+    assert said in learnt({"information_gain": gain}, None)
 
 
 def test_width_of_the_upper_two_segments_is_told_beside_the_prior(whole, fake_study):
@@ -289,7 +315,12 @@ def test_the_two_ways_to_a_posterior_are_compared(whole, summary):
 
 @pytest.mark.parametrize(
     ("errors", "truths", "said"),
-    [(2.4, 2, "That is too few to judge"), (2.4, 20, "The two do not agree"), (0.9, 2, "The two agree")],
+    [
+        (2.4, 2, "Two truths say little"),
+        (0.9, 1, "One truth says little"),
+        (2.4, 20, "The two do not agree"),
+        (0.9, 20, "The two agree"),
+    ],
 )
 def test_two_ways_are_judged_by_errors_and_number(fake_study, told, errors, truths, said):
     part = fake_study.summary["calibration"]
@@ -334,6 +365,32 @@ def test_stages_are_told_with_size_and_time(whole):
     assert rows["networks, known errors"][0].startswith("ten networks 56-60-40-40-5, 7 705 parameters each")
     assert rows["equations of state"][1] == "31 s" and rows["calibration"][1] == "–"
     assert rows["exact posterior"][0] == "20 000 draws, worth 250 or more"
+
+
+def test_samples_of_all_epochs_are_told_as_such(whole):
+    rows = {row[0]: row[1] for row in table(whole, "What was done")}
+    told = "1 960 equations of state, 3 920 000 noisy samples in all epochs, test error"
+    assert all(told in rows[f"networks, {kind} errors"] for kind in ("fixed", "known"))
+
+
+def test_a_skewed_prior_is_told_with_errors_below_and_above(whole, fake_study):
+    lower, middle, upper = (float(np.interp(1.4, *curve_of(fake_study, row))) for row in (1, 2, 3))
+    assert middle - lower > 2 * (upper - middle)  # no ± would be right
+    told = f"{middle:.2f} −{middle - lower:.2f} +{upper - middle:.2f}"
+    assert table(whole, "What they say")[1][1] == told
+
+
+def test_equal_errors_are_told_once():
+    assert estimate(Estimate(12.0, 0.5, errors=(0.501, 0.499))) == "12.00 ± 0.50"
+    assert estimate(Estimate(12.0, 0.5, errors=(0.7, 0.3))) == "12.00 −0.70 +0.30"
+    assert estimate(Estimate(12.0, 0.0)) == "12.00" and estimate(None) == "–"
+
+
+def test_the_cut_of_the_prior_beside_every_star_is_told(whole, fake_study, told):
+    said = "Grey: the prior with its cut at a maximum mass of 1.97 solar masses, which this posterior does not have"
+    caption = prose(whole).partition("The same plane with")[2].partition("Pressure and density")[0]
+    assert said in caption
+    assert "with its cut" not in prose(told(fake_study.write(ensemble=None)))
 
 
 def test_only_reports_that_were_built_are_linked(fake_study, told):

@@ -35,7 +35,7 @@ from hpc_ds.infer.models.neutron_star.presentation import information_gain, pres
 from hpc_ds.infer.models.neutron_star.prior import EosPrior, share_of
 from hpc_ds.infer.models.neutron_star.stars import Star, chosen_stars, published_stars, read_stars
 from hpc_ds.infer.priors import uniform
-from hpc_ds.physics.neutron_star.families import DENSITY_RATIO, Edge, sly_below
+from hpc_ds.physics.neutron_star.families import DELTA, DENSITY_RATIO, LEAST_MAXIMUM_MASS, Edge, sly_below
 from hpc_ds.physics.neutron_star.observed import KINDS
 from hpc_ds.physics.neutron_star.observed import Observation as Published
 from hpc_ds.runtime.errors import InputError
@@ -70,8 +70,8 @@ __all__ = [
 def eos_models(
     observations: Sequence[Observation | Published],
     segments: Sequence[int] = DEFAULT_SEGMENTS,
-    delta: float = 0.02,
-    least_maximum_mass: float = 1.97,
+    delta: float = DELTA,
+    least_maximum_mass: float = LEAST_MAXIMUM_MASS,
     *,
     causal: bool = False,
     ratio: float = DENSITY_RATIO,

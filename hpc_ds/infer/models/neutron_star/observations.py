@@ -17,7 +17,7 @@ from hpc_ds.runtime.errors import InputError
 Array = NDArray[np.float64]
 
 REACH = 5.0
-"""Standard deviations up to which a measured mass may lie outside the masses that the prior can make."""
+"""Standard deviations up to which a measured mass or radius may lie outside those that the prior can make."""
 
 _GRID_POINTS = 160
 _MOST_POINTS = 400

@@ -9,16 +9,20 @@ from typing import Any
 
 from hpc_ds.infer.model import Model
 from hpc_ds.infer.models.neutron_star.likelihood import LOWEST_MASS
-from hpc_ds.infer.models.neutron_star.observations import LikelihoodGrid
+from hpc_ds.infer.models.neutron_star.observations import REACH, LikelihoodGrid
 from hpc_ds.infer.models.neutron_star.prior import EosPrior
 from hpc_ds.infer.models.neutron_star.stars import Star
-from hpc_ds.physics.neutron_star.families import DENSITY_RATIO
+from hpc_ds.physics.neutron_star.curves import mass_radius_curves
+from hpc_ds.physics.neutron_star.families import DELTA, DENSITY_RATIO, LEAST_MAXIMUM_MASS
+from hpc_ds.physics.neutron_star.units import KM
 from hpc_ds.runtime.errors import InputError
 
 DEFAULT_SEGMENTS = (3, 4, 5, 7)
 MOST_SEGMENTS = 20
 
 _TRIED = 400  # draws of the prior: a cut that leaves none of them leaves less than a hundredth of it
+_SMALLEST_RADIUS = 2.25 * KM * LOWEST_MASS  # km; of any matter (Buchdahl 1959)
+_NO_STAR = 10.0  # a radius beyond the largest by this factor is in other units, however large its error
 
 
 @dataclass(frozen=True)
@@ -27,9 +31,9 @@ class EosOptions:
 
     segments: tuple[int, ...] = DEFAULT_SEGMENTS
     """Numbers of segments, one model each."""
-    delta: float = 0.02
+    delta: float = DELTA
     """Each squared speed of sound is uniform from delta to 1 - delta."""
-    least_maximum_mass: float = 1.97
+    least_maximum_mass: float = LEAST_MAXIMUM_MASS
     """Solar masses that an equation of state must reach; 0 for no cut."""
     causal: bool = False
     """Whether sound must nowhere be faster than light."""
@@ -63,7 +67,8 @@ class EosOptions:
         Raises
         ------
         InputError
-            As of `eos_models`, or the cuts leave no equation of state.
+            As of `eos_models`, the cuts leave no equation of state, or a radius is none that the prior's stars can
+            have.
         """
         from hpc_ds.infer.models.neutron_star import eos_models, prior_share
 
@@ -81,7 +86,8 @@ class EosOptions:
                     f"--least-maximum-mass {self.least_maximum_mass:g}: none of {_TRIED} equations of state of "
                     f"{model.name} drawn from the prior meets the cuts; a lower mass is needed"
                 )
-        _check_radii(stars, models[0].finish.args[0])  # type: ignore[union-attr]  # a partial of `present_eos`
+        # `finish` is a partial of `present_eos`, whose first argument is the prior.
+        _check_radii(stars, [model.finish.args[0] for model in models])  # type: ignore[union-attr]
         return models
 
     def warnings(self, stars: Sequence[Star]) -> list[str]:
@@ -119,20 +125,45 @@ def parse_segments(value: Any) -> tuple[int, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _check_radii(stars: Sequence[Star], prior: EosPrior) -> None:
-    """Refuse a grid that lies off all radii of the prior's stars, as where columns were mistaken."""
-    grids = [star.likelihood for star in stars if isinstance(star.likelihood, LikelihoodGrid)]
-    if not grids:
+def largest_radius(prior: EosPrior) -> float:
+    """Return the largest radius in km that a star can have, which is one of the stiffest equation of state."""
+    curves = mass_radius_curves(prior.eos([[prior.support[1]] * prior.segments]))
+    return float(curves.radius[curves.mass >= LOWEST_MASS].max())
+
+
+def _check_radii(stars: Sequence[Star], priors: Sequence[EosPrior]) -> None:
+    """Refuse radii that the prior's stars cannot have, as where columns were mistaken or units are not km."""
+    measured = [star for star in stars if star.has_radius]
+    if not measured:
         return
-    curves = prior.sample(_TRIED)[1]
-    radii = curves.radius[curves.mass >= LOWEST_MASS]
-    for grid in grids:
-        held = grid.radius[grid.likelihood.any(axis=0)]
-        if held[-1] < radii.min() or held[0] > radii.max():
-            raise InputError(
-                f"observation '{grid.name}': its radii {held[0]:.4g} to {held[-1]:.4g} lie outside those of {_TRIED} "
-                f"equations of state drawn from the prior, {radii.min():.4g} to {radii.max():.4g} km"
-            )
+    curves = priors[0].sample(_TRIED)[1]
+    drawn = curves.radius[curves.mass >= LOWEST_MASS]
+    largest = max(largest_radius(prior) for prior in priors)
+    for star in measured:
+        if isinstance(star.likelihood, LikelihoodGrid):
+            _check_grid(star.likelihood, drawn.min(), drawn.max())
+        else:
+            _check_radius(star, _SMALLEST_RADIUS, largest)
+
+
+def _check_grid(grid: LikelihoodGrid, smallest: float, largest: float) -> None:
+    held = grid.radius[grid.likelihood.any(axis=0)]
+    if held[-1] < smallest or held[0] > largest:
+        raise InputError(
+            f"observation '{grid.name}': its radii {held[0]:g} to {held[-1]:g} lie outside those of {_TRIED} "
+            f"equations of state drawn from the prior, {smallest:.4g} to {largest:.4g} km; km are needed"
+        )
+
+
+def _check_radius(star: Star, smallest: float, largest: float) -> None:
+    told = star.describe()
+    radius, (below, above) = told["radius"], told["radius_errors"]
+    reached = radius + REACH * above >= smallest and radius - REACH * below <= largest
+    if not reached or radius > _NO_STAR * largest:
+        raise InputError(
+            f"observation '{star.name}': radius {radius:g} +- {above if radius < smallest else below:g} lies outside "
+            f"those that the prior's equations of state can have, {smallest:.3g} to {largest:.3g} km; km are needed"
+        )
 
 
 def _is_ratio(x: float) -> bool:

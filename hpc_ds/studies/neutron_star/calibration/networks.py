@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hpc_ds.physics.neutron_star.curves import mass_radius_curves, radius_at
-from hpc_ds.physics.neutron_star.families import sound_speed_segments
+from hpc_ds.physics.neutron_star.families import DELTA, sound_speed_segments
 from hpc_ds.studies.neutron_star.calibration.ranks import binomial_error
 from hpc_ds.studies.neutron_star.calibration.run import read_answers
 from hpc_ds.studies.neutron_star.calibration.truths import Answers
@@ -24,7 +24,7 @@ _FEWEST_MEMBERS = 2
 
 
 def network_coverage(
-    predicted: ArrayLike, answers: Answers | str | os.PathLike[str], delta: float = 0.02
+    predicted: ArrayLike, answers: Answers | str | os.PathLike[str], delta: float = DELTA
 ) -> dict[str, Any]:
     """Compare the band of an ensemble of networks, mean +- standard deviation, with truths and exact posteriors.
 
@@ -59,7 +59,7 @@ def network_coverage(
     segments = exact.truth.shape[1] - len(MASSES) - 1
     _check(members, len(exact), segments)
     count = members.shape[1]
-    values = np.concatenate([members, _radii(members)], axis=2)
+    values = np.concatenate([members, radii(members)], axis=2)
     names = quantity_names(segments)[:-1]
     found = [_compared(name, values[:, :, k], exact, k) for k, name in enumerate(names)]
     return {
@@ -73,13 +73,12 @@ def network_coverage(
     }
 
 
-def _radii(members: Array) -> Array:
-    """Return the radii (members, truths, masses); NaN beyond the maximum mass."""
-    flat = members.reshape(-1, members.shape[2])
-    curves = mass_radius_curves(sound_speed_segments(flat))
-    radius = radius_at(curves, MASSES)
+def radii(speeds_squared: Array, mass: ArrayLike = MASSES) -> Array:
+    """Return the radii (..., masses) in km of equations of state (..., segments); NaN beyond the maximum mass."""
+    curves = mass_radius_curves(sound_speed_segments(speeds_squared.reshape(-1, speeds_squared.shape[-1])))
+    radius = radius_at(curves, mass)
     radius[~curves.ok] = np.nan
-    return radius.reshape(*members.shape[:2], len(MASSES))
+    return radius.reshape(*speeds_squared.shape[:-1], -1)
 
 
 def _compared(name: str, values: Array, exact: Answers, k: int) -> dict[str, Any]:
