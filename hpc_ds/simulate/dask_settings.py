@@ -74,9 +74,10 @@ def dask_set_up(log: Path | None = None, dashboard: bool = False) -> Iterator[No
     """
     import dask.config
 
-    with dask.config.set(SETTINGS if dashboard else {**SETTINGS, **_NO_PAGES}):
-        import distributed  # noqa: F401 - it sets its loggers up when it is imported
+    # Before anything is set: it sets its loggers up, and its defaults, which would leave again with what is set here.
+    import distributed  # noqa: F401
 
+    with dask.config.set(SETTINGS if dashboard else {**SETTINGS, **_NO_PAGES}):
         handler = logging.StreamHandler() if log is None else logging.FileHandler(log, delay=True)
         # Some messages list all tasks.
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message).500s"))
