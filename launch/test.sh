@@ -5,6 +5,8 @@
 #
 # --all    runs the slow tests too
 #
+# Serial tests run in as many processes as there are cores, file by file; `-n 0` keeps them in one, for a debugger.
+#
 # HPC_DS_DATA names the folder of real data; unset, ../shared/data is taken where it exists.
 set -euo pipefail
 
@@ -56,7 +58,9 @@ step "ruff format" ruff format --check .
 step "mypy" mypy
 step "import-linter" lint-imports
 step "manual" python -m sphinx -q -W --keep-going -b html -d "$scratch/doctrees" docs "$scratch/html"
-step "tests, serial" run_pytest 1 -m "not mpi and not slurm$slow"
+processes=$(nproc)
+if [ "$processes" -gt 8 ]; then processes=8; fi  # each takes a gigabyte or two and starts ranks and workers of its own
+step "tests, serial" run_pytest 1 -n "$processes" --dist loadfile -m "not mpi and not slurm$slow"
 step "tests on a SLURM of two nodes" run_pytest 1 -m "slurm$slow"
 if [ -s "$venv/hpc-ds/mpiexec" ]; then
     for ranks in 2 3 4; do

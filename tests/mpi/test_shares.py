@@ -5,6 +5,7 @@ import pytest
 
 from hpc_ds.infer import priors as laws
 from hpc_ds.infer.model import Model
+from hpc_ds.infer.pieces import plan
 from hpc_ds.infer.run import sample
 from hpc_ds.runtime.deadline import Deadline
 from hpc_ds.runtime.errors import InputError
@@ -31,9 +32,14 @@ def models():
 
 @pytest.fixture
 def two_ranks_each(monkeypatch):
+    """Two ranks to a scribe, and replicas of equal cost: measured costs would let noise say which scribe writes."""
     from hpc_ds.infer import sampler
 
+    def place(shared, models, costs, ranks):
+        return plan(shared, models, [1.0] * len(costs), ranks)
+
     monkeypatch.setattr(sampler, "RANKS_OF_A_SCRIBE", 2)
+    monkeypatch.setattr(sampler, "plan", place)
 
 
 def test_draws_of_several_scribes_are_those_of_one_rank(world, mpi_tmp_path, two_ranks_each):
