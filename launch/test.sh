@@ -58,9 +58,9 @@ step "ruff format" ruff format --check .
 step "mypy" mypy
 step "import-linter" lint-imports
 step "manual" python -m sphinx -q -W --keep-going -b html -d "$scratch/doctrees" docs "$scratch/html"
-processes=$(nproc)
-if [ "$processes" -gt 8 ]; then processes=8; fi  # each takes a gigabyte or two and starts ranks and workers of its own
-step "tests, serial" run_pytest 1 -n "$processes" --dist loadfile -m "not mpi and not slurm$slow"
+# Eight at most: each takes a gigabyte or two and starts ranks and workers of its own. nproc would obey OMP_NUM_THREADS.
+processes=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
+step "tests, serial" run_pytest 1 -n "$processes" --maxprocesses 8 --dist loadfile -m "not mpi and not slurm$slow"
 step "tests on a SLURM of two nodes" run_pytest 1 -m "slurm$slow"
 if [ -s "$venv/hpc-ds/mpiexec" ]; then
     for ranks in 2 3 4; do

@@ -24,11 +24,31 @@ usual = [dask.config.get(name, "none at all") for name in names]
 print(json.dumps([during[:-1] == list(SETTINGS.values()), after == usual, "none at all" in after]))
 """
 
+READ = """
+import json
+import dask.config
+read, get = [], dask.config.get
+dask.config.get = lambda name, *rest, **named: read.append(name) or get(name, *rest, **named)
+import distributed, distributed.nanny, distributed.scheduler, distributed.worker
+from hpc_ds.simulate.dask_settings import SETTINGS
+print(json.dumps([len(read), [name for name in SETTINGS if name in read]]))
+"""
 
-@pytest.mark.parametrize("first", FIRST)
-def test_afterwards_all_is_as_distributed_has_it(first):
-    script = SCRIPT.format(first=FIRST[first])
+
+def answer(script):
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
     )
-    assert json.loads(done.stdout) == [True, True, False]
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("first", FIRST)
+def test_afterwards_all_is_as_distributed_has_it(first):
+    assert answer(SCRIPT.format(first=FIRST[first])) == [True, True, False]
+
+
+def test_no_setting_is_one_that_distributed_reads_when_it_is_imported():
+    """Such a one would come too late."""
+    number_read, in_vain = answer(READ)
+    assert number_read > 0
+    assert in_vain == []
